@@ -1,0 +1,85 @@
+# Every command of the project. `make` alone lists them; each sets up by itself what it needs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3 python3.13 python3.12 python3.11
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SEEDS ?= 200
+FUZZ_SECONDS ?= 60
+ARGS ?=
+
+BIN := .venv/bin
+NATIVE_SOURCES := $(wildcard native/ffi_build.py native/*/*.c native/*/*.h)
+C_FILES = $(shell find native tests benchmarks -name '*.[ch]' 2>/dev/null)
+PROGRAMS = $(MAKE) --no-print-directory -j$(JOBS) -f tests/native.mk
+
+.PHONY: help setup test demo bench sim fuzz exhaustive stress replay programs lint types \
+	sanitize format clean
+
+help: ## this list
+	@echo "rudp: make what?"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: .venv/.dev .venv/.native ## create .venv with everything; installs system packages where it may
+
+# The steps of .ci/setup, each redone when what it reads has changed. The demo needs less than the rest.
+.venv/.run: pyproject.toml setup.py
+	@PYTHON="$(PYTHON)" .ci/setup $(if $(filter demo,$(MAKECMDGOALS)),run,dev)
+	@touch $@ $(if $(filter demo,$(MAKECMDGOALS)),,.venv/.dev)
+
+.venv/.dev: pyproject.toml | .venv/.run
+	@test $@ -nt pyproject.toml || PYTHON="$(PYTHON)" .ci/setup dev
+	@touch $@
+
+.venv/.native: $(NATIVE_SOURCES) | .venv/.run
+	@.ci/setup native
+	@touch $@
+
+test: setup programs ## run all tests (ARGS="-k name" goes to pytest)
+	@$(PROGRAMS) check
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+demo: .venv/.run .venv/.native ## three nodes, real data, faults: does every call run once, is every byte right?
+	@$(BIN)/python -m rudp.demo $(ARGS)
+
+bench: setup ## rudp beside plain C, as ratios (ARGS="--seconds 1 latency")
+	@$(PROGRAMS) yardsticks
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+programs: ## build the C programs under tests/ and benchmarks/
+	@$(PROGRAMS) all
+
+sim: ## simulate SEEDS=200 clusters under ASan and UBSan (SIM=sim-fast: optimised, for long runs)
+	@$(PROGRAMS) run-sim SEEDS=$(SEEDS)
+
+exhaustive: ## search small scopes of the pure engine completely
+	@$(PROGRAMS) run-exhaustive
+
+stress: ## threads against each other under ThreadSanitizer
+	@$(PROGRAMS) run-stress
+
+replay: ## the committed fuzz corpus under ASan and UBSan
+	@$(PROGRAMS) run-replay
+
+fuzz: ## fuzz every target for FUZZ_SECONDS=60 (needs clang)
+	@$(PROGRAMS) run-fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+
+sanitize: sim exhaustive replay stress ## every C test under its sanitizer
+
+lint: .venv/.dev ## ruff and clang-format, changing nothing
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@$(BIN)/clang-format --style=file:native/.clang-format --dry-run -Werror $(C_FILES)
+	@echo "lint: nothing found"
+
+types: .venv/.dev ## mypy, strict
+	@$(BIN)/mypy
+
+format: .venv/.dev ## lay the code out: ruff and clang-format
+	@$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format --quiet .
+	@$(BIN)/clang-format --style=file:native/.clang-format -i $(C_FILES)
+
+clean: ## remove what was built; keeps .venv (rm -r .venv for that)
+	@rm -rf build dist *.egg-info rudp/_native.*so .venv/.native
+	@find rudp tests benchmarks native -name __pycache__ -prune -exec rm -rf {} +

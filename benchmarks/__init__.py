@@ -1,0 +1,1 @@
+"""Benchmarks: one question per module, always beside a plain C program in the same placement."""

@@ -1,0 +1,59 @@
+"""``make bench``: runs every benchmark module, or those named, and prints one table per question.
+
+    python -m benchmarks [--seconds 2] [--smoke] [--list] [name ...]
+
+``--smoke`` only shows that everything runs: 0.2 s per stretch. Exit status 1 if a program failed;
+a missed target is shown in red and is no failure, for a shared machine's minute is not a verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from types import ModuleType
+
+import benchmarks
+from benchmarks import harness
+
+
+def modules() -> dict[str, ModuleType]:
+    """Every module of this package that asks a question."""
+    names = [info.name for info in pkgutil.iter_modules(benchmarks.__path__) if not info.ispkg]
+    loaded = {n: importlib.import_module(f"benchmarks.{n}") for n in names if n != "__main__"}
+    return {name: module for name, module in loaded.items() if hasattr(module, "QUESTION")}
+
+
+def main() -> int:
+    """Measure and print; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("names", nargs="*", metavar="name")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per measured stretch")
+    parser.add_argument("--smoke", action="store_true", help="show that everything runs")
+    parser.add_argument("--list", action="store_true", help="print names and questions")
+    given = parser.parse_args()
+    found = modules()
+    if unknown := set(given.names) - set(found):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; known: {', '.join(found)}")
+    if given.list:
+        print("\n".join(f"{name:12} {module.QUESTION}" for name, module in found.items()))
+        return 0
+    print(harness.machine())
+    seconds = 0.2 if given.smoke else given.seconds
+    failed = 0
+    for name in given.names or found:
+        try:
+            harness.show(found[name].QUESTION, list(found[name].measure(seconds)))
+        except harness.BenchmarkError as error:
+            failed += 1
+            print(f"{name}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
