@@ -1,0 +1,1 @@
+bool serial_before32(uint32_t a, uint32_t b);
