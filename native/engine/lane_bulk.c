@@ -1,0 +1,183 @@
+/* lane_bulk.c - a bulk lane's segments: whose turn is it, how long, and where do bodies go? */
+#include "engine/lane.h"
+#include "engine/state.h"
+
+#define LANE_TIME (2 * NS_PER_MS) /* one segment takes at most so much of the lane (T9) */
+#define OLDEST_EVERY 8u
+#define GRAIN 4096u
+
+/* ---- turns ---- */
+
+void lane_enlist(engine *e, transfer *t)
+{
+    connection *c = lane_by_number(e, t->session, t->lane);
+    if (c == NULL || c->state != CONNECTION_BULK || link_linked(&t->waiting) ||
+        t->written >= t->total)
+        return;
+    list_push_back(&c->turns, &t->waiting);
+    connection_act(e, c);
+}
+
+void lane_unlist(transfer *t)
+{
+    if (link_linked(&t->waiting))
+        list_remove(&t->waiting);
+}
+
+void lane_progressed(engine *e, uint64_t now, session *s, uint32_t lane)
+{
+    connection *c = lane_by_number(e, s, lane);
+    if (c == NULL)
+        return;
+    c->progressed = true;
+    c->progress_at = now;
+    s->lanes_stalled = 0;
+    /* Late, but alive. If another is being opened it takes over all the same. */
+    c->bad = false;
+}
+
+/* T9: shortest remaining first, every eighth segment to the oldest. */
+static transfer *whose_turn(connection *c)
+{
+    list_link *at = list_first(&c->turns);
+    transfer *chosen = CONTAINER_OF(at, transfer, waiting);
+    if (++c->turn % OLDEST_EVERY == 0)
+        return chosen;
+    for (; at != NULL; at = list_next(&c->turns, at)) {
+        transfer *t = CONTAINER_OF(at, transfer, waiting);
+        if (t->total - t->written < chosen->total - chosen->written)
+            chosen = t;
+    }
+    return chosen;
+}
+
+bool connection_write(engine *e, uint64_t now, connection *c, action *out)
+{
+    if (c->state != CONNECTION_BULK || c->bulk_due || c->welcome_due ||
+        c->writes >= LANE_WRITES || list_empty(&c->turns))
+        return false;
+    connection_wipe(c);
+    transfer *t = whose_turn(c);
+    uint64_t left = t->total - t->written;
+    uint32_t length = left < c->segment_bytes ? (uint32_t)left : c->segment_bytes;
+    *out = (action){.kind = ACTION_WRITE,
+                    .connection = c->id,
+                    .token = token_make(TOKEN_WRITE, t, c->id),
+                    .memory = t->memory,
+                    .segment = {.kind = SEGMENT_DATA,
+                                .slot = t->slot,
+                                .sequence = t->sequence,
+                                .offset = t->written,
+                                .length = length}};
+    c->write_length[c->writes] = length;
+    c->write_began[c->writes++] = now;
+    c->used = true;
+    transfer_wrote(e, now, t, length);
+    if (t->written >= t->total)
+        lane_unlist(t);
+    return true;
+}
+
+/* The lane's rate, as the kernel takes bytes, sets the size of the next segments. */
+static void measure(engine *e, uint64_t now, connection *c)
+{
+    uint64_t began = c->write_began[0] > c->write_ended ? c->write_began[0] : c->write_ended;
+    uint64_t took = now > began ? now - began : 1;
+    uint64_t fits = (uint64_t)c->write_length[0] * LANE_TIME / took;
+    uint64_t least = e->config.segment_min, most = e->config.segment_max;
+    if (fits > most)
+        fits = most;
+    fits = (c->segment_bytes * UINT64_C(3) + fits) / 4;
+    fits = (fits + GRAIN - 1) / GRAIN * GRAIN; /* rounding up, or it could never grow to the end */
+    c->segment_bytes = (uint32_t)(fits < least ? least : fits > most ? most : fits);
+    c->write_ended = now;
+}
+
+static void write_done(engine *e, uint64_t now, connection *c, done_result result)
+{
+    if (result == DONE_OK)
+        measure(e, now, c);
+    c->writes--;
+    for (uint32_t i = 0; i < c->writes; i++) {
+        c->write_length[i] = c->write_length[i + 1];
+        c->write_began[i] = c->write_began[i + 1];
+    }
+    connection_act(e, c);
+}
+
+/* ---- reading ---- */
+
+void lane_segment(engine *e, uint64_t now, uint32_t id, const segment *s)
+{
+    (void)now;
+    connection *c = lane_by_id(e, id);
+    if (c == NULL || c->state != CONNECTION_BULK || s->length == 0)
+        return; /* nothing follows a header without a body */
+    ENSURE(!c->read_due);
+    connection_wipe(c);
+    c->reading = *s;
+    c->read_due = true;
+    connection_act(e, c);
+}
+
+bool connection_read(engine *e, connection *c, action *out)
+{
+    if (!c->read_due)
+        return false;
+    transfer *into = NULL;
+    read_target target = READ_SINK;
+    if (c->reading.kind == SEGMENT_DATA)
+        target = transfer_read_target(e, c->session, c->lane, &c->reading, &into);
+    if (target == READ_WAIT)
+        return false;
+    c->read_due = false;
+    *out = (action){.kind = ACTION_READ, .connection = c->id, .segment = c->reading};
+    if (target == READ_INTO) {
+        into->lane = c->lane;
+        into->read_busy = true;
+        into->read_length = c->reading.length;
+        into->read_connection = c->id;
+        into->operations++;
+        out->memory = into->memory;
+    }
+    out->token = token_make(TOKEN_READ, into, c->id);
+    return true;
+}
+
+/* ---- reports ---- */
+
+static void read_done(engine *e, uint64_t now, connection *c, transfer *t, done_result result)
+{
+    if (result == DONE_OK && c != NULL && t != NULL && c->state == CONNECTION_BULK)
+        lane_progressed(e, now, c->session, c->lane);
+    bool corrupt = result == DONE_CORRUPT && c != NULL && c->state != CONNECTION_CLOSING;
+    if (corrupt)
+        engine_drop(e, now, DROP_SEGMENT, c->session->index);
+    if (t != NULL)
+        transfer_read_done(e, now, t, result);
+    if (corrupt)
+        lane_drop(e, now, c); /* T10 */
+}
+
+void lane_done(engine *e, uint64_t now, uint64_t token, done_result result, uint64_t memory)
+{
+    uint32_t which = (uint32_t)(token >> 32 & 0x3fffffff);
+    connection *c = lane_by_id(e, (uint32_t)token);
+    ENSURE(which == 0 || slots_used(&e->transfer_slots, which - 1));
+    transfer *t = which == 0 ? NULL : &e->transfers[which - 1];
+    ENSURE(t == NULL || t->operations > 0);
+    switch ((token_kind)(token >> 62)) {
+    case TOKEN_WRITE:
+        ENSURE(t != NULL);
+        if (c != NULL && c->writes > 0)
+            write_done(e, now, c, result);
+        transfer_write_done(e, now, t);
+        return;
+    case TOKEN_READ: read_done(e, now, c, t, result); return;
+    case TOKEN_ALLOC:
+        ENSURE(t != NULL);
+        transfer_allocated(e, now, t, result, memory);
+        return;
+    }
+    ENSURE(false);
+}

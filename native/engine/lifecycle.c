@@ -1,0 +1,122 @@
+/* lifecycle.c - draining, closing, new keys, and the views that look in without changing. */
+#include "engine/outbox.h"
+#include "engine/peer.h"
+#include "engine/state.h"
+
+/* ---- ending ---- */
+
+void engine_drain(engine *e, uint64_t now)
+{
+    if (now > e->now)
+        e->now = now;
+    e->draining = true;
+}
+
+bool engine_idle(const engine *e)
+{
+    return slots_count(&e->call_slots) == 0 && slots_count(&e->serve_slots) == 0 &&
+           slots_count(&e->transfer_slots) == 0 && e->release_count == 0 &&
+           list_empty(&e->telling_calls) && list_empty(&e->telling_serves);
+}
+
+static void stop_dials(engine *e, uint64_t now)
+{
+    list_link *at = list_first(&e->live);
+    while (at != NULL) {
+        session *s = CONTAINER_OF(at, session, listed);
+        at = list_next(&e->live, at);
+        if (s->state == SESSION_DIALLING)
+            dial_stop(e, now, s);
+    }
+    while ((at = list_first(&e->half_open)) != NULL)
+        session_free(e, now, CONTAINER_OF(at, session, listed));
+}
+
+void engine_close(engine *e, uint64_t now)
+{
+    if (now < e->now)
+        now = e->now;
+    e->now = now;
+    e->draining = e->closed = true;
+    call_end_all(e, now, STATUS_NODE_CLOSED);
+    serve_end_all(e, now, STATUS_CLOSED);
+    stop_dials(e, now);
+    list_link *at = list_first(&e->live);
+    for (; at != NULL; at = list_next(&e->live, at))
+        session_end(e, now, CONTAINER_OF(at, session, listed), STATUS_CLOSED, true);
+}
+
+/* ---- keys (K9) ---- */
+
+void engine_rotate(engine *e, uint64_t now, const hello_keys *keys)
+{
+    if (now < e->now)
+        now = e->now;
+    e->now = now;
+    e->keys = *keys;
+    uint64_t offered = keys->count == 0 ? 0 : keys->name[keys->offered];
+    list_link *at = list_first(&e->live);
+    while (at != NULL) {
+        session *s = CONTAINER_OF(at, session, listed);
+        at = list_next(&e->live, at);
+        if (!session_live(s))
+            continue;
+        if (!hello_keys_hold(&e->keys, s->key_name))
+            session_end(e, now, s, STATUS_FAILED, true);
+        else if (s->key_name != offered && session_takes_new(s))
+            dial_renew(e, now, s);
+    }
+}
+
+/* ---- looking in ---- */
+
+const counters *engine_counters(const engine *e)
+{
+    return &e->counters;
+}
+
+const trace *engine_trace(const engine *e)
+{
+    return &e->trace;
+}
+
+uint8_t *engine_arena(engine *e, size_t *size)
+{
+    *size = e->config.arena;
+    return e->arena;
+}
+
+bool engine_idle_slab(engine *e, uint8_t **bytes)
+{
+    return cells_idle_slab(&e->cells, bytes);
+}
+
+/* Cells that a session holds as long as it lives: pages of its slots. */
+static size_t table_cells(const slot_table *t, bool own_entries)
+{
+    size_t used = 0;
+    if (t->entries != NULL && !own_entries)
+        used += cell_capacity(t->first * sizeof(slot_entry));
+    for (size_t i = 0; i < SLOT_PAGES; i++)
+        used += t->pages[i] == NULL ? 0 : cell_capacity(sizeof(slot_page));
+    return used;
+}
+
+static size_t session_cells(const engine *e)
+{
+    size_t used = 0;
+    list_link *at = list_first(&e->live);
+    for (; at != NULL; at = list_next(&e->live, at)) {
+        const session *s = CONTAINER_OF(at, session, listed);
+        used += table_cells(&s->call_slots, false) + table_cells(&s->answer_slots, true) +
+                table_cells(&s->sends, false) + table_cells(&s->receives, false);
+    }
+    return used;
+}
+
+bool engine_all_free(const engine *e)
+{
+    return engine_idle(e) && list_empty(&e->orphans) && list_empty(&e->leaving) &&
+           list_empty(&e->allocs) && e->requests.used == 0 && e->replies.used == 0 &&
+           cells_used(&e->cells) <= session_cells(e) + slots_count(&e->connection_slots) * 4096;
+}

@@ -1,0 +1,136 @@
+/* route.c - moving to another address, and between UDP and lane 0. */
+#include "engine/route.h"
+
+#include "engine/lane.h"
+#include "engine/outbox.h"
+#include "engine/pulse.h"
+#include "engine/recovery.h"
+#include "engine/state.h"
+
+#define AMPLIFICATION 3u /* bytes sent to an unproved path per byte from it (S8) */
+#define PATH_PACKET 80u  /* bytes of a challenge, roughly */
+
+static void changed(engine *e, uint64_t now, session *s)
+{
+    s->route.udp_since = now;
+    s->route.udp_answers = 0;
+    e->counters.paths_changed++;
+    trace_add(&e->trace, now, TRACE_PATH, s->index)->detail = s->route.mode;
+}
+
+void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t connection_id,
+                 size_t size)
+{
+    if (connection_id != 0)
+        return;
+    route *r = &s->route;
+    if (address_equal(&from->remote, &r->now.remote)) {
+        if (from->local.family != 0)
+            r->now.local = from->local; /* answer from where we were asked (S9) */
+        return;
+    }
+    bool same = address_equal(&from->remote, &r->candidate.remote);
+    if (!same || now >= r->token_due) {
+        if (r->token_due > now && !same)
+            return; /* one candidate at a time, so that floods of them cost nothing */
+        r->candidate = *from;
+        r->token = random_u64(&e->random);
+        r->token_due = now + ROUTE_CHALLENGE_LIFE;
+        r->candidate_got = r->candidate_sent = 0;
+    }
+    r->candidate_got += (uint32_t)size;
+    if (r->candidate_sent + PATH_PACKET <= AMPLIFICATION * r->candidate_got &&
+        r->candidate_sent < 4 * PATH_PACKET) {
+        r->candidate_sent += PATH_PACKET;
+        outbox_control(e, s, CONTROL_CHALLENGE);
+    }
+}
+
+applied route_got_challenge(engine *e, uint64_t now, session *s, const path *from, const frame *f)
+{
+    (void)now;
+    s->route.response = f->number;
+    s->route.response_to = *from;
+    outbox_control(e, s, CONTROL_RESPONSE);
+    return APPLIED;
+}
+
+applied route_got_response(engine *e, uint64_t now, session *s, const path *from, const frame *f)
+{
+    route *r = &s->route;
+    bool ours = r->candidate.remote.family != 0 && f->number == r->token && now < r->token_due &&
+                address_equal(&from->remote, &r->candidate.remote);
+    if (!ours)
+        return APPLIED;
+    r->now = r->candidate;
+    r->candidate = (path){0};
+    changed(e, now, s);
+    recovery_reset(e, now, s);
+    return APPLIED;
+}
+
+static void switch_mode(engine *e, uint64_t now, session *s, path_kind mode)
+{
+    s->route.mode = (uint8_t)mode;
+    changed(e, now, s);
+    outbox_wake(e, s);
+}
+
+void route_lost(session *s, size_t size)
+{
+    if (size > ROUTE_LARGE && s->route.large_lost < UINT8_MAX)
+        s->route.large_lost++;
+}
+
+/* P10: small packets live, large ones die: this path is too narrow for us. */
+static void consider_narrow(engine *e, uint64_t now, session *s, size_t size)
+{
+    if (size > ROUTE_LARGE)
+        s->route.large_lost = 0;
+    if (s->route.large_lost < ROUTE_LARGE_LOSSES || !e->config.tcp)
+        return;
+    if (s->lanes[0] == 0) {
+        lane_want(e, now, s, 0);
+        return;
+    }
+    s->route.large_lost = 0;
+    switch_mode(e, now, s, PATH_LANE0);
+}
+
+void route_answered(engine *e, uint64_t now, session *s, path_kind kind, size_t size)
+{
+    route *r = &s->route;
+    if (r->mode == PATH_UDP && kind == PATH_UDP)
+        consider_narrow(e, now, s, size);
+    if (r->mode != PATH_LANE0 || kind != PATH_UDP)
+        return;
+    if (size < PACKET_BUDGET - PACKET_TAG_MAX)
+        return; /* only full packets tell that UDP works (P10) */
+    r->udp_answers++;
+    if (r->udp_answers >= ROUTE_ANSWERS && now - r->udp_since >= ROUTE_DWELL)
+        switch_mode(e, now, s, PATH_UDP);
+}
+
+void route_silent(engine *e, uint64_t now, session *s)
+{
+    route *r = &s->route;
+    if (r->mode != PATH_UDP || now - s->last_answer < ROUTE_UDP_SILENCE || !e->config.tcp)
+        return;
+    if (s->lanes[0] == 0)
+        lane_want(e, now, s, 0);
+    else if (lane_can_put(e, s))
+        switch_mode(e, now, s, PATH_LANE0);
+}
+
+bool route_test_due(engine *e, uint64_t now, session *s)
+{
+    route *r = &s->route;
+    if (!e->config.udp || r->mode != PATH_LANE0 || r->now.remote.port == 0)
+        return false;
+    if (r->udp_tried != 0 && now - r->udp_tried < ROUTE_UDP_RETRY)
+        return false;
+    if (s->state != SESSION_UP && s->state != SESSION_DRAINING)
+        return false;
+    r->udp_tried = now;
+    return true;
+}

@@ -1,0 +1,360 @@
+/* transfer_receive.c - the receiver of a big message: admit, allocate, read, tell how far, end. */
+#include "base/serial.h"
+#include "engine/outbox.h"
+#include "engine/state.h"
+#include "engine/transfer.h"
+
+#define REPORT_BYTES (UINT64_C(1) << 20)  /* T1: a position is told every 1 MiB ... */
+#define REPORT_AFTER (10 * NS_PER_MS)     /* ... or 10 ms */
+#define CORRUPT_MOST 2u                   /* failures at one offset: the memory changed (T6) */
+
+/* A slot's value once its transfer is over: a mark, the final word, the status (T4). */
+#define ENDED UINT32_C(0x80000000)
+
+/* ---- slots ---- */
+
+static slot_entry *entry_of(engine *e, session *s, uint16_t slot)
+{
+    slot_entry *entry = slot_table_at(&s->receives, slot);
+    if (entry != NULL || slot >= s->receives.count)
+        return entry;
+    (void)slot_table_grow(&s->receives, &e->cells, s->receives.count); /* its first use */
+    return slot_table_at(&s->receives, slot);
+}
+
+/* The transfer that lives in the entry. */
+static transfer *live_in(engine *e, const slot_entry *entry)
+{
+    bool live = entry->value != 0 && (entry->value & ENDED) == 0;
+    return live ? &e->transfers[entry->value - 1] : NULL;
+}
+
+void transfer_slot_ended(session *s, transfer *t)
+{
+    if (!t->slot_held)
+        return;
+    slot_entry *entry = slot_table_at(&s->receives, t->slot);
+    t->slot_held = false;
+    if (entry->sequence == t->sequence)
+        entry->value = ENDED | (uint32_t)t->word_state << 8 | t->status;
+}
+
+/* ---- the word ---- */
+
+static void say(engine *e, transfer *t)
+{
+    t->reported = t->position;
+    timer_disarm(&e->timers, &t->timer);
+    transfer_message_drop(t, &t->word);
+    outbox_push(e, t->session, &t->word);
+}
+
+static void report(engine *e, uint64_t now, transfer *t)
+{
+    if (t->position - t->reported >= REPORT_BYTES)
+        say(e, t);
+    else if (!timer_armed(&t->timer))
+        timer_arm(&e->timers, &t->timer, time_after(now, REPORT_AFTER));
+}
+
+void transfer_receive_expired(engine *e, uint64_t now, transfer *t)
+{
+    if (t->session == NULL)
+        return;
+    if (t->state == RECEIVE_ACTIVE) {
+        say(e, t);
+    } else if (t->read_busy) { /* T5: a READ that never ends keeps the memory */
+        connection *c = lane_by_id(e, t->read_connection);
+        if (c != NULL)
+            lane_drop(e, now, c);
+    }
+}
+
+/* ---- ending ---- */
+
+static void tell_failed(engine *e, uint64_t now, transfer *t, status why)
+{
+    call *c = t->call;
+    serve *v = t->serve;
+    t->call = NULL;
+    t->serve = NULL;
+    if (c != NULL)
+        call_receive_failed(e, now, c, why);
+    if (v != NULL)
+        serve_receive_failed(e, now, v, why);
+}
+
+static void end(engine *e, uint64_t now, transfer *t, transfer_word word, status why)
+{
+    credit_withdraw(e, t);
+    t->word_state = (uint8_t)word;
+    if (word == TRANSFER_REJECTED)
+        t->status = (uint8_t)why;
+    t->word_due = false;
+    trace_entry *traced = trace_add(&e->trace, now, TRACE_TRANSFER_END, t->session->index);
+    traced->id = t->position;
+    traced->slot = t->slot;
+    traced->sequence = t->sequence;
+    traced->detail = (uint32_t)why;
+    say(e, t);
+    if (t->read_busy)
+        timer_arm(&e->timers, &t->timer, time_after(now, e->config.lane_progress));
+}
+
+/* REJECTED, and whose it was is told. */
+static void reject(engine *e, uint64_t now, transfer *t, status why)
+{
+    transfer_input_apply(t, DO_LEAVE);
+    end(e, now, t, TRANSFER_REJECTED, why);
+    tell_failed(e, now, t, why);
+    transfer_settle(e, now, t);
+}
+
+void transfer_refuse(engine *e, uint64_t now, transfer *t, status why)
+{
+    t->call = NULL;
+    t->serve = NULL;
+    if (t->session == NULL || t->state == RECEIVE_LEAVING)
+        return;
+    transfer_input_apply(t, DO_LEAVE);
+    end(e, now, t, TRANSFER_REJECTED, why);
+    transfer_settle(e, now, t);
+}
+
+/* All of it is verified: the memory changes hands, and the credit with it (A4). */
+static void complete(engine *e, uint64_t now, transfer *t)
+{
+    call *c = t->call;
+    serve *v = t->serve;
+    uint64_t memory = t->memory, credit = v != NULL ? t->credit : 0;
+    t->serve = NULL;
+    t->memory = 0;
+    t->credit -= credit;
+    transfer_input_apply(t, DO_LEAVE);
+    end(e, now, t, TRANSFER_COMPLETE, STATUS_OK);
+    e->counters.transfers_received++;
+    if (c != NULL)
+        call_reply_complete(e, now, c, memory, t->total); /* takes status and credit from here */
+    if (v != NULL)
+        serve_request_complete(e, now, v, memory, t->total, credit);
+    transfer_settle(e, now, t);
+}
+
+/* The sender has no more interest: nothing more is said of it. */
+static void burn(engine *e, uint64_t now, session *s, transfer *t)
+{
+    bool known = t->state != RECEIVE_LEAVING;
+    transfer_input_apply(t, HEARD_BURN);
+    credit_withdraw(e, t);
+    transfer_message_drop(t, &t->word);
+    timer_disarm(&e->timers, &t->timer);
+    t->word_state = known ? TRANSFER_UNKNOWN : t->word_state;
+    t->word_due = false;
+    transfer_slot_ended(s, t);
+    if (known)
+        tell_failed(e, now, t, t->what == CARRIES_REPLY ? STATUS_LANE_UNAVAILABLE
+                                                        : STATUS_CANCELLED);
+    transfer_settle(e, now, t);
+}
+
+/* ---- the offer ---- */
+
+/* Whose is it? None: *why, OK for a copy. */
+static bool own(engine *e, uint64_t now, transfer *t, const frame *f, status *why)
+{
+    session *s = t->session;
+    *why = STATUS_OK;
+    if (t->what == CARRIES_REQUEST && t->total > e->config.max_message) {
+        *why = STATUS_TOO_LARGE;
+        return false;
+    }
+    if (t->what == CARRIES_REQUEST) {
+        t->serve = serve_offered(e, now, s, f, why);
+        if (t->serve != NULL)
+            t->serve->receiving = t;
+        return t->serve != NULL;
+    }
+    t->call = call_offered(e, now, s, f, why); /* C7: proves that the handler ran */
+    if (t->call != NULL)
+        t->call->receiving = t;
+    return t->call != NULL;
+}
+
+static void admit(engine *e, uint64_t now, transfer *t, const frame *f)
+{
+    status why;
+    t->reply_pool = t->what == CARRIES_REPLY;
+    if (own(e, now, t, f, &why)) {
+        if (t->total == 0)
+            complete(e, now, t);
+        else
+            credit_ask(e, t);
+        return;
+    }
+    if (why != STATUS_OK) {
+        reject(e, now, t, why);
+        return;
+    }
+    /* C6: it is here already by another way; the sender may stop. */
+    transfer_input_apply(t, DO_LEAVE);
+    end(e, now, t, TRANSFER_COMPLETE, STATUS_OK);
+    transfer_settle(e, now, t);
+}
+
+applied transfer_got_offer(engine *e, uint64_t now, session *s, const frame *f)
+{
+    if (f->what != CARRIES_REQUEST && f->what != CARRIES_REPLY)
+        return VIOLATION;
+    slot_entry *entry = entry_of(e, s, f->transfer_slot);
+    if (entry == NULL)
+        return f->transfer_slot < s->receives.count ? UNABLE : VIOLATION;
+    if (!serial_before32(entry->sequence, f->transfer_sequence)) {
+        e->counters.dropped[DROP_COPY]++; /* what had to be said is a message of its own */
+        return APPLIED;
+    }
+    transfer *t = transfer_new(e, s, RECEIVE_WAITING);
+    if (t == NULL)
+        return UNABLE;
+    t->slot = f->transfer_slot;
+    t->sequence = f->transfer_sequence;
+    t->slot_held = true;
+    t->what = f->what;
+    t->status = f->status;
+    t->total = f->total;
+    t->lane_class = f->total <= REPORT_BYTES ? 1 : 2;
+    t->word_state = TRANSFER_WAITING;
+    transfer *before = live_in(e, entry);
+    entry->sequence = t->sequence;
+    entry->value = t->index + 1;
+    if (before != NULL)
+        burn(e, now, s, before);
+    trace_entry *traced = trace_add(&e->trace, now, TRACE_TRANSFER_OFFER, s->index);
+    traced->id = f->total;
+    traced->slot = t->slot;
+    traced->sequence = t->sequence;
+    admit(e, now, t, f);
+    return APPLIED;
+}
+
+void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result, uint64_t memory)
+{
+    t->operations--;
+    t->memory = result == DONE_OK ? memory : 0;
+    if (t->state == RECEIVE_LEAVING) {
+        transfer_settle(e, now, t);
+        return;
+    }
+    if (result != DONE_OK) {
+        reject(e, now, t, STATUS_NO_MEMORY);
+        return;
+    }
+    transfer_input_apply(t, DO_FILL);
+    t->word_state = TRANSFER_GRANTED;
+    trace_add(&e->trace, now, TRACE_TRANSFER_GRANT, t->session->index)->slot = t->slot;
+    say(e, t);
+}
+
+/* ---- reading (T2) ---- */
+
+read_target transfer_read_target(engine *e, session *s, uint32_t lane, const segment *g,
+                                 transfer **into)
+{
+    slot_entry *entry = s == NULL ? NULL : slot_table_at(&s->receives, g->slot);
+    transfer *t = entry == NULL || entry->sequence != g->sequence ? NULL : live_in(e, entry);
+    if (t == NULL || t->state != RECEIVE_ACTIVE)
+        return READ_SINK;
+    if (t->lane != lane && t->lane != 0)
+        return READ_SINK;
+    if (g->offset < t->position || g->offset > t->total || g->length > t->total - g->offset)
+        return READ_SINK;
+    if (t->read_busy)
+        return READ_WAIT; /* what it will be worth depends on the READ before it */
+    if (g->offset != t->position)
+        return READ_SINK;
+    *into = t;
+    return READ_INTO;
+}
+
+/* T6: the same bytes fail again on another lane: not the lane's fault. */
+static bool changed(transfer *t)
+{
+    if (t->corrupt_at_same == 0 || t->corrupt_offset != t->position)
+        t->corrupt_at_same = 0;
+    t->corrupt_offset = t->position;
+    return ++t->corrupt_at_same >= CORRUPT_MOST;
+}
+
+void transfer_read_done(engine *e, uint64_t now, transfer *t, done_result result)
+{
+    t->operations--;
+    t->read_busy = false;
+    if (t->state != RECEIVE_ACTIVE) {
+        transfer_settle(e, now, t);
+        return;
+    }
+    if (result == DONE_OK) {
+        t->position += t->read_length;
+        e->counters.bulk_bytes_received += t->read_length;
+        if (t->position == t->total) {
+            complete(e, now, t);
+            return;
+        }
+        report(e, now, t);
+    } else if (result == DONE_CORRUPT && changed(t)) {
+        reject(e, now, t, STATUS_BUFFER_CHANGED);
+        return;
+    }
+    if (t->word_due) {
+        t->word_due = false;
+        say(e, t);
+    }
+}
+
+/* ---- asked ---- */
+
+/* T3: another lane from now on. The answer must be firm, so a READ from the old one has to end
+ * first; the sender has left that lane, and so do we. */
+static void assign(engine *e, uint64_t now, transfer *t, uint32_t lane)
+{
+    t->lane = lane;
+    if (!t->read_busy) {
+        say(e, t);
+        return;
+    }
+    connection *c = lane_by_id(e, t->read_connection);
+    t->word_due = true;
+    if (c != NULL && c->session == t->session && c->lane != lane)
+        lane_drop(e, now, c);
+}
+
+applied transfer_got_query(engine *e, uint64_t now, session *s, const frame *f)
+{
+    slot_entry *entry = entry_of(e, s, f->transfer_slot);
+    if (entry == NULL)
+        return f->transfer_slot < s->receives.count ? UNABLE : VIOLATION;
+    transfer *t = live_in(e, entry);
+    if (entry->sequence != f->transfer_sequence || t == NULL)
+        return APPLIED; /* late: the final word was acknowledged */
+    if (t->state == RECEIVE_ACTIVE && serial_before32(t->lane, f->lane))
+        assign(e, now, t, f->lane);
+    else if (!t->word_due)
+        say(e, t);
+    return APPLIED;
+}
+
+applied transfer_got_abandon(engine *e, uint64_t now, session *s, const frame *f)
+{
+    slot_entry *entry = entry_of(e, s, f->transfer_slot);
+    if (entry == NULL)
+        return f->transfer_slot < s->receives.count ? UNABLE : VIOLATION;
+    if (serial_before32(f->transfer_sequence, entry->sequence))
+        return APPLIED;
+    transfer *t = live_in(e, entry);
+    if (entry->sequence != f->transfer_sequence) {
+        entry->sequence = f->transfer_sequence; /* it overtook its OFFER, which is burnt so */
+        entry->value = ENDED | (uint32_t)TRANSFER_UNKNOWN << 8;
+    }
+    if (t != NULL)
+        burn(e, now, s, t);
+    return APPLIED;
+}

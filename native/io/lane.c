@@ -1,0 +1,381 @@
+/* lane.c - one bulk lane: segments out of memory and into it. */
+#define _GNU_SOURCE
+#include "io/lane.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+#include "io/message.h"
+#include "io/sockets.h"
+
+void lane_init(lane *l, uint32_t connection, int fd)
+{
+    *l = (lane){ .connection = connection, .fd = fd };
+    l->in.lowat = 1;
+    list_init(&l->writes);
+}
+
+/* The lane is over, once; `how` is what the engine will be told. */
+static void lane_end(lane *l, connection_news how)
+{
+    if (!l->ended) {
+        l->ended = true;
+        l->how = how;
+    }
+}
+
+static void command_finish(lane_command *c, done_result result, lane_tools *tools)
+{
+    c->result = result;
+    list_push_back(tools->done, &c->link);
+}
+
+/* ---- writing ---- */
+
+/* The scratch buffers that are not in use form a chain through their first bytes. */
+static uint8_t *scratch_borrow(lane_tools *tools)
+{
+    uint8_t *scratch = tools->spare;
+    if (scratch == NULL)
+        return malloc(LANE_PIECE);
+    memcpy(&tools->spare, scratch, sizeof tools->spare);
+    return scratch;
+}
+
+static void scratch_return(lane_writing *w, lane_tools *tools)
+{
+    if (w->scratch == NULL)
+        return;
+    memcpy(w->scratch, &tools->spare, sizeof tools->spare);
+    tools->spare = w->scratch;
+    w->scratch = NULL;
+}
+
+void lane_tools_free(lane_tools *tools)
+{
+    while (tools->spare != NULL) {
+        uint8_t *scratch = tools->spare;
+        memcpy(&tools->spare, scratch, sizeof tools->spare);
+        free(scratch);
+    }
+    free(tools->sink);
+}
+
+static bool lane_is_plain(const lane *l)
+{
+    return l->send->kind == CIPHER_PLAIN;
+}
+
+static void lane_begin_write(lane *l, lane_tools *tools)
+{
+    list_link *first = list_first(&l->writes);
+    if (first == NULL)
+        return;
+    list_remove(first);
+    l->out = (lane_writing){ .command = CONTAINER_OF(first, lane_command, link) };
+    if (!lane_is_plain(l)) {
+        l->out.scratch = scratch_borrow(tools);
+        if (l->out.scratch == NULL) {
+            lane_end(l, CONNECTION_BROKE);
+            return;
+        }
+    }
+    segment_protect_header(l->send, &l->out.command->segment, l->out.head);
+}
+
+/* K1, T6: each piece is read once when sealed, twice in plaintext (sum, then writev). */
+static void lane_seal_piece(lane *l)
+{
+    lane_writing *w = &l->out;
+    const segment *s = &w->command->segment;
+    if (w->sealed == w->sent && w->sealed < s->length) {
+        uint64_t left = s->length - w->sealed;
+        uint64_t piece = left < LANE_PIECE ? left : LANE_PIECE;
+        struct iovec ranges[LANE_RANGES];
+        uint32_t count = memory_range(w->command->memory, s->offset + w->sealed, piece, ranges,
+                                      LANE_RANGES, &piece);
+        uint8_t *out = w->scratch;
+        w->scratch_from = w->sealed;
+        for (uint32_t i = 0; i < count; i++) {
+            segment_seal_update(l->send, ranges[i].iov_base, out, ranges[i].iov_len);
+            if (out != NULL)
+                out += ranges[i].iov_len;
+        }
+        w->sealed += piece;
+    }
+    if (w->sealed == s->length && !w->complete) {
+        if (s->length > 0)
+            segment_seal_finish(l->send, w->trailer);
+        w->complete = true;
+    }
+}
+
+/* What is sealed and not sent: rest of the head, of the piece, of the tag. */
+static uint32_t lane_gather(const lane *l, struct iovec *out)
+{
+    const lane_writing *w = &l->out;
+    const segment *s = &w->command->segment;
+    uint32_t count = 0;
+    uint64_t covered = w->sealed - w->sent;
+    if (w->head_sent < SEGMENT_HEADER)
+        out[count++] = (struct iovec){ (void *)(uintptr_t)(w->head + w->head_sent),
+                                       SEGMENT_HEADER - w->head_sent };
+    if (w->scratch != NULL && covered > 0)
+        out[count++] =
+            (struct iovec){ w->scratch + (w->sent - w->scratch_from), (size_t)covered };
+    else if (covered > 0)
+        count += memory_range(w->command->memory, s->offset + w->sent, covered, out + count,
+                              LANE_RANGES, &covered);
+    if (w->complete && s->length > 0 && w->sent + covered == s->length)
+        out[count++] = (struct iovec){ (void *)(uintptr_t)(w->trailer + w->trailer_sent),
+                                       SEGMENT_TRAILER - w->trailer_sent };
+    return count;
+}
+
+static bool lane_count_sent(lane_writing *w, size_t size)
+{
+    size_t head = SEGMENT_HEADER - w->head_sent;
+    head = head < size ? head : size;
+    w->head_sent += (uint32_t)head;
+    size -= head;
+    uint64_t body = w->sealed - w->sent;
+    body = body < size ? body : size;
+    w->sent += body;
+    w->trailer_sent += (uint32_t)(size - body);
+    uint32_t length = w->command->segment.length;
+    return w->head_sent == SEGMENT_HEADER && w->sent == length &&
+           (length == 0 || w->trailer_sent == SEGMENT_TRAILER);
+}
+
+static size_t ranges_size(const struct iovec *ranges, uint32_t count)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += ranges[i].iov_len;
+    return size;
+}
+
+/* One system call; how much it took. A short count means that the socket is full now. */
+static ssize_t lane_send(lane *l, struct iovec *ranges, uint32_t count)
+{
+    struct msghdr header = { .msg_iov = ranges, .msg_iovlen = count };
+    ssize_t sent = sendmsg(l->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+        if (errno == EAGAIN)
+            l->writable = false;
+        else if (errno != EINTR)
+            lane_end(l, CONNECTION_BROKE);
+        return 0;
+    }
+    if ((size_t)sent < ranges_size(ranges, count))
+        l->writable = false;
+    return sent;
+}
+
+static void lane_write_prefix(lane *l)
+{
+    struct iovec range = { l->prefix + l->prefix_sent, l->prefix_size - l->prefix_sent };
+    l->prefix_sent += (size_t)lane_send(l, &range, 1);
+    if (l->prefix_sent == l->prefix_size) {
+        free(l->prefix);
+        l->prefix = NULL;
+    }
+}
+
+static void lane_write(lane *l, lane_tools *tools)
+{
+    size_t moved = 0;
+    while (l->writable && !l->ended && moved < LANE_STEP) {
+        if (l->prefix != NULL) {
+            lane_write_prefix(l);
+            continue;
+        }
+        if (l->out.command == NULL)
+            lane_begin_write(l, tools);
+        if (l->out.command == NULL || l->ended)
+            return;
+        struct iovec ranges[LANE_RANGES + 2];
+        lane_seal_piece(l);
+        uint32_t count = lane_gather(l, ranges);
+        size_t sent = (size_t)lane_send(l, ranges, count);
+        moved += sent;
+        if (lane_count_sent(&l->out, sent)) {
+            command_finish(l->out.command, DONE_OK, tools);
+            l->out.command = NULL;
+            scratch_return(&l->out, tools);
+        }
+    }
+}
+
+/* ---- reading ---- */
+
+int lane_lowat(const lane_reading *r)
+{
+    if (r->phase != LANE_BODY || r->command == NULL)
+        return 1;
+    uint64_t rest = r->command->segment.length - r->have + SEGMENT_TRAILER - r->trailer_have;
+    return rest < LANE_STEP ? (int)rest : LANE_STEP;
+}
+
+/* Nothing more for now: the kernel tells us when enough has come (Rule 26). */
+static void lane_wait_readable(lane *l)
+{
+    l->readable = false;
+    int lowat = lane_lowat(&l->in);
+    if (lowat != l->in.lowat && socket_set(l->fd, SOL_SOCKET, SO_RCVLOWAT, lowat))
+        l->in.lowat = lowat;
+}
+
+static size_t lane_receive(lane *l, struct iovec *ranges, int count)
+{
+    ssize_t got = readv(l->fd, ranges, count);
+    if (got > 0)
+        return (size_t)got;
+    if (got == 0)
+        lane_end(l, CONNECTION_ENDED);
+    else if (errno == EAGAIN)
+        lane_wait_readable(l);
+    else if (errno != EINTR)
+        lane_end(l, CONNECTION_BROKE);
+    return 0;
+}
+
+/* T10: no length is believed before its tag. */
+static void lane_head_came(lane *l)
+{
+    if (l->in.head_have < SEGMENT_HEADER)
+        return;
+    l->in.head_have = 0;
+    if (!segment_open_header(l->receive, l->in.head, &l->in.segment)) {
+        lane_end(l, CONNECTION_BROKE);
+        return;
+    }
+    l->in.phase = LANE_WAIT;
+    l->segment_came = true;
+}
+
+static void lane_read_head(lane *l)
+{
+    struct iovec range = { l->in.head + l->in.head_have, SEGMENT_HEADER - l->in.head_have };
+    l->in.head_have += (uint32_t)lane_receive(l, &range, 1);
+    lane_head_came(l);
+}
+
+static void lane_body_came(lane *l, lane_tools *tools)
+{
+    lane_command *c = l->in.command;
+    bool whole = c->segment.length == 0 || segment_open_finish(l->receive, l->in.trailer);
+    l->in.command = NULL;
+    l->in.phase = LANE_HEAD;
+    command_finish(c, whole ? DONE_OK : DONE_CORRUPT, tools);
+    if (!whole)
+        lane_end(l, CONNECTION_BROKE);
+}
+
+/* Memory for the next bytes of the body: final, or the sink. */
+static struct iovec lane_body_range(const lane *l, const lane_tools *tools)
+{
+    const lane_command *c = l->in.command;
+    uint64_t left = c->segment.length - l->in.have;
+    struct iovec range = { tools->sink, (size_t)(left < LANE_STEP ? left : LANE_STEP) };
+    uint64_t covered;
+    if (c->memory != 0 && left > 0)
+        memory_range(c->memory, c->segment.offset + l->in.have, range.iov_len, &range, 1,
+                     &covered);
+    return range;
+}
+
+/* One system call for the rest of the body, the tag and, if it has come, the next head. */
+static size_t lane_read_body(lane *l, lane_tools *tools)
+{
+    lane_reading *r = &l->in;
+    struct iovec ranges[3] = { lane_body_range(l, tools) };
+    size_t body = ranges[0].iov_len, trailer = 0;
+    int count = 1;
+    if (r->have + body == r->command->segment.length) {
+        trailer = SEGMENT_TRAILER - r->trailer_have;
+        ranges[1] = (struct iovec){ r->trailer + r->trailer_have, trailer };
+        ranges[2] = (struct iovec){ r->head, SEGMENT_HEADER };
+        count = 3;
+    }
+    size_t got = lane_receive(l, ranges, count);
+    if (got == 0)
+        return 0;
+    size_t in_body = got < body ? got : body;
+    if (in_body > 0)
+        segment_open_update(l->receive, ranges[0].iov_base, in_body);
+    r->have += in_body;
+    size_t in_trailer = got - in_body < trailer ? got - in_body : trailer;
+    r->trailer_have += (uint32_t)in_trailer;
+    size_t in_head = got - in_body - in_trailer;
+    if (count == 3 && r->trailer_have == SEGMENT_TRAILER) {
+        lane_body_came(l, tools);
+        r->head_have = (uint32_t)in_head;
+        if (!l->ended)
+            lane_head_came(l);
+    }
+    if (got < ranges_size(ranges, (uint32_t)count))
+        lane_wait_readable(l);
+    return got;
+}
+
+static void lane_read(lane *l, lane_tools *tools)
+{
+    size_t moved = 0;
+    while (l->readable && !l->ended && moved < LANE_STEP && l->in.phase != LANE_WAIT) {
+        if (l->in.phase == LANE_HEAD)
+            lane_read_head(l);
+        else
+            moved += lane_read_body(l, tools);
+    }
+}
+
+/* ---- from outside ---- */
+
+void lane_give_read(lane *l, lane_command *read, lane_tools *tools)
+{
+    ENSURE(l->in.command == NULL && l->in.phase == LANE_WAIT);
+    ENSURE(read->segment.length == l->in.segment.length);
+    l->in.command = read;
+    l->in.have = 0;
+    l->in.trailer_have = 0;
+    l->in.phase = LANE_BODY;
+    if (read->segment.length == 0)
+        lane_body_came(l, tools);
+}
+
+void lane_give_write(lane *l, lane_command *write)
+{
+    list_push_back(&l->writes, &write->link);
+}
+
+bool lane_step(lane *l, lane_tools *tools)
+{
+    lane_read(l, tools);
+    lane_write(l, tools);
+    bool can_read = l->readable && l->in.phase != LANE_WAIT;
+    bool can_write = l->writable && (l->prefix != NULL || l->out.command != NULL ||
+                                     !list_empty(&l->writes));
+    return !l->ended && (can_read || can_write);
+}
+
+void lane_fail_all(lane *l, lane_tools *tools)
+{
+    scratch_return(&l->out, tools);
+    if (l->out.command != NULL)
+        command_finish(l->out.command, DONE_FAILED, tools);
+    if (l->in.command != NULL)
+        command_finish(l->in.command, DONE_FAILED, tools);
+    l->out.command = NULL;
+    l->in.command = NULL;
+    for (list_link *w; (w = list_first(&l->writes)) != NULL;) {
+        list_remove(w);
+        command_finish(CONTAINER_OF(w, lane_command, link), DONE_FAILED, tools);
+    }
+    free(l->prefix);
+    l->prefix = NULL;
+}
