@@ -1,0 +1,90 @@
+"""Which calls are under way? A handle is index and generation, and addresses one call only.
+
+    63          24 23        0
+    +-------------+-----------+      index: place in the table, lowest free one first
+    | generation  |   index   |      generation: one more with each reuse, so that a late event
+    +-------------+-----------+      addresses nobody
+
+A list instead of a dictionary: one index per event on the hot path.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from rudp._codec import Codec
+from rudp._errors import (
+    OUTCOMES,
+    Busy,
+    CallError,
+    NodeClosed,
+    Outcome,
+    RemoteError,
+    SerializationError,
+)
+from rudp._lib import CANCELLED, EXCEPTION, STATUS_ERRORS, STATUS_TEXTS
+
+INDEX = 0xFF_FFFF
+GENERATION = 1 << 24
+HANDLES = (1 << 64) - 1
+
+CallT = TypeVar("CallT")
+
+
+class Calls(Generic[CallT]):
+    """The table of the calls of one node."""
+
+    __slots__ = ("free", "limit", "pending")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.pending: list[CallT | None] = []
+        self.free: list[int] = []
+
+    def new(self) -> int:
+        """A handle whose place in ``pending`` is free; raises ``Busy`` at the limit."""
+        if self.free:
+            return self.free.pop()
+        index = len(self.pending)
+        if index >= self.limit:
+            text = f"{index} calls of this node are in flight (Config.calls)"
+            raise Busy(text, outcome=Outcome.NO)
+        self.pending.append(None)
+        return index | GENERATION
+
+    def drop(self, handle: int) -> None:
+        """The call with this handle is over."""
+        self.pending[handle & INDEX] = None
+        self.free.append((handle + GENERATION) & HANDLES)
+
+    def open(self) -> list[CallT]:
+        """The calls that have not ended."""
+        return [call for call in self.pending if call is not None]
+
+
+def call_error(
+    codec: Codec,
+    status: int,
+    outcome: int,
+    body: bytes | memoryview,
+    method: str,
+    peer: Any,
+    *,
+    closing: bool,
+) -> Exception:
+    """The exception for a call that ended without a result."""
+    known = OUTCOMES[min(outcome, 2)]
+    where = peer.address
+    if status == EXCEPTION:
+        try:
+            name, message, frames = (str(text) for text in codec.decode(body))
+        except (SerializationError, ValueError, TypeError):
+            name, message, frames = "Exception", "(its text cannot be decoded)", ""
+        return RemoteError(name, message, frames, outcome=known, method=method, peer=where)
+    if closing and status == CANCELLED:
+        text = f"call of {method!r} at {where}: this node was closed"
+        return NodeClosed(text, outcome=known, method=method, peer=where)
+    kind = STATUS_ERRORS[status] if status < len(STATUS_ERRORS) else CallError
+    reason = STATUS_TEXTS[status] if status < len(STATUS_TEXTS) else f"status {status}"
+    text = f"call of {method!r} at {where}: {reason}"
+    return kind(text, outcome=known, method=method, peer=where)

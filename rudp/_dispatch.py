@@ -1,0 +1,331 @@
+"""How are events read, and how does a request become a reply?
+
+The two nodes share all of it but how they wait; what they differ in are the abstract methods:
+
+    rudp.Node        the event loop runs turns; results are futures
+    rudp.sync.Node   callers run turns while they wait; a thread reads the events
+
+Events are read by one thread at a time, in the order of the engine (Rule 7). A request ends by
+exactly one ``_reply`` or ``_refuse``, also when it was cancelled: only then its slot is free (C3).
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import collections
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+from rudp import _lib
+from rudp._codec import Codec, Encoded
+from rudp._config import Config
+from rudp._errors import NodeClosed, SerializationError
+from rudp._lib import (
+    CANCEL,
+    CANCELLED,
+    DONE,
+    EVENT,
+    EVENTS,
+    EXCEPTION,
+    FULL,
+    OK,
+    PACKET_REPLY,
+    PEER,
+    RELEASED,
+    REQUEST,
+    STATUS,
+    STOPPED,
+    STRANGER,
+    rudp_refuse,
+    rudp_reply,
+    rudp_reply_memory,
+)
+from rudp._log import logger
+from rudp._peer import STATES, PeerEvent, reason_error, reason_text
+from rudp._serving import (
+    Method,
+    Pool,
+    Request,
+    bind_request,
+    describe_exception,
+    node_clock,
+    unbind_request,
+)
+
+REFUSE_LATE = STATUS["DEADLINE"]
+REFUSE_BAD = STATUS["BAD_REQUEST"]
+REFUSE_UNKNOWN = STATUS["NO_METHOD"]
+REFUSE_CLOSING = STATUS["BUSY"]
+
+
+class Dispatcher(abc.ABC):
+    """The reading side of a node."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._codec = Codec(config)
+        self._methods: dict[bytes, Method] = {}
+        self._running: dict[int, Any] = {}  # request id: its task, or its Request (Rule 23)
+        self._watchers: list[Callable[[PeerEvent], None]] = []
+        self._peers_by_id: dict[int, Any] = {}
+        self._unsent: collections.deque[tuple[int, int, Encoded]] = collections.deque()
+        self._core: _lib.Core | None = None
+        self._pool: Pool | None = None
+        self._closing = False
+        self._position = 0  # in the event ring, of the next event to read
+        self._taken = 0  # events read since the last turn
+        self._dirty = False  # something was submitted since the last turn
+        self._now = 0  # microseconds of the node's clock, read once per batch
+
+    def _attach(self, core: _lib.Core) -> None:
+        self._core = core
+        self._handle = core.handle
+        self._arena = core.arena
+        self._events = core.events
+
+    def _usable_core(self) -> _lib.Core:
+        core = self._core
+        if core is None:
+            raise NodeClosed(f"the node is not open yet: use `with` on {self!r}")
+        if not core.open:
+            raise core.closed_error()
+        return core
+
+    # ---- what the two nodes differ in ----
+
+    def _start(self, method: Method, request: Request, args: Any, kwargs: Any) -> None:  # noqa: B027
+        """Run a coroutine function; a blocking node has none registered."""
+
+    @abc.abstractmethod
+    def _submitted_elsewhere(self) -> None:
+        """Another thread than the reading one submitted something: it waits for a turn."""
+
+    @abc.abstractmethod
+    def _finished(self, event: tuple[int, ...]) -> None:
+        """A call of this node ended."""
+
+    @abc.abstractmethod
+    def _stopped(self) -> None:
+        """The core has stopped."""
+
+    @abc.abstractmethod
+    def _peer_of(self, ident: int) -> Any:
+        """The handle of a peer that the core named: a caller, or the subject of news."""
+
+    # ---- events ----
+
+    def _read_events(self, count: int) -> None:
+        """Handle the next ``count`` events; an exception loses none of the others (Rule 9)."""
+        start = self._position
+        end = min(start + count, EVENTS)
+        done = 0
+        self._now = node_clock()
+        try:
+            for event in EVENT.iter_unpack(self._events[start * 64 : end * 64]):
+                done += 1
+                kind = event[0]
+                if kind == DONE:
+                    self._finished(event)
+                elif kind == REQUEST:
+                    self._requested(event)
+                else:
+                    self._other(event)
+        finally:
+            self._position = (start + done) % EVENTS
+            self._taken += done
+
+    def _other(self, event: tuple[int, ...]) -> None:
+        kind, ident = event[0], event[9]
+        core = self._core
+        if kind == RELEASED and core is not None:
+            core.lent.pop(ident, None)
+        elif kind == CANCEL:
+            self._cancelled(ident)
+        elif kind == PEER:
+            self._peer_changed(event)
+        elif kind == STRANGER:
+            logger.info("a handshake that does not verify came: wrong key, or not one of us")
+        elif kind == STOPPED:
+            logger.error("the core of %r stopped after an internal error", self)
+            self._stopped()
+
+    def _cancelled(self, ident: int) -> None:
+        running = self._running.get(ident)
+        if isinstance(running, asyncio.Task):
+            running.cancel()
+        elif running is not None:
+            running.cancelled = True  # a thread cannot be stopped, but it may ask
+
+    def _peer_changed(self, event: tuple[int, ...]) -> None:
+        _, status, _, state, flags, _, _, ident, *_ = event
+        if not self._watchers:
+            return
+        gone = bool(status)
+        news = PeerEvent(
+            peer=self._peer_of(ident),
+            state=STATES[state],
+            reason=reason_text(status) if gone else "",
+            error=reason_error(status) if gone else None,
+            same_life=bool(flags & 1),
+            stalled=bool(flags & 2),
+        )
+        for watcher in self._watchers:
+            try:
+                watcher(news)
+            except Exception:  # noqa: BLE001  the event was read, the node goes on
+                logger.exception("a function registered with on_peer failed")
+
+    # ---- requests ----
+
+    def _requested(self, event: tuple[int, ...]) -> None:
+        _, _, _, _, _, name_size, extra, peer, _, ident, left, at, size, memory, made = event
+        end = at + name_size
+        method = self._methods.get(self._arena[at:end].tobytes())
+        if memory:
+            data: bytes | memoryview = _lib.received(memory, size)
+        else:
+            end += extra
+            data = self._arena[end : end + size].tobytes()
+        if method is None:
+            self._refuse(ident, REFUSE_UNKNOWN)
+        elif self._closing:
+            self._refuse(ident, REFUSE_CLOSING)
+        elif made + left < self._now:  # it lay here while Python was away (section 3)
+            self._refuse(ident, REFUSE_LATE)
+        else:
+            request = Request(ident, method.name, made + left, self._peer_of, peer)
+            if method.threaded:
+                self._running[ident] = request
+                self._workers().submit(self._run_in_thread, method, request, data)
+            else:
+                self._run_here(method, request, data)
+
+    def _run_here(self, method: Method, request: Request, data: bytes | memoryview) -> None:
+        try:
+            args, kwargs = self._codec.decode_arguments(data, pickled=method.pickle)
+        except SerializationError as error:
+            self._undecodable(request, error)
+            return
+        del data
+        if method.inline:
+            # A context of its own, so that nothing a handler sets is seen by the next one.
+            run = contextvars.copy_context().run
+            try:
+                status, body = run(self._call, method, request, args, kwargs)
+            except BaseException as error:
+                # KeyboardInterrupt is the program's, but the caller need not wait for nothing.
+                self._reply(request.id, EXCEPTION, self._encode_error(error))
+                raise
+            self._reply(request.id, status, body)
+        else:
+            token = bind_request(request)
+            try:
+                self._start(method, request, args, kwargs)
+            finally:
+                unbind_request(token)
+
+    def _undecodable(self, request: Request, error: SerializationError) -> None:
+        logger.warning("a request for %r cannot be decoded: %s", request.method, error)
+        self._refuse(request.id, REFUSE_BAD)
+
+    def _call(
+        self, method: Method, request: Request, args: Any, kwargs: Any
+    ) -> tuple[int, Encoded]:
+        """Call a plain function and encode what comes of it."""
+        bind_request(request)
+        try:
+            function = method.function
+            result = function(*args, **kwargs) if kwargs else function(*args)
+            return OK, self._encode_result(method, result)
+        except Exception as error:  # noqa: BLE001  it becomes the caller's
+            return EXCEPTION, self._encode_error(error)
+        finally:
+            request.open = False
+
+    def _run_in_thread(self, method: Method, request: Request, data: bytes | memoryview) -> None:
+        """What a thread of the pool does with a request."""
+        try:
+            end = self._work(method, request, data)
+        except BaseException as error:  # noqa: BLE001  sys.exit ends the handler, not the thread
+            end = EXCEPTION, self._encode_error(error)
+        core = self._core
+        if core is None:
+            return
+        with core.lock:  # a close must not free the node between this look and the reply
+            self._running.pop(request.id, None)
+            if not core.open:
+                return
+            status, body = end
+            if body is None:
+                self._refuse(request.id, status)
+            else:
+                self._reply(request.id, status, body)
+        self._submitted_elsewhere()
+
+    def _work(
+        self, method: Method, request: Request, data: bytes | memoryview
+    ) -> tuple[int, Encoded | None]:
+        if request.cancelled:
+            return CANCELLED, None
+        if request.remaining <= 0:  # C8: checked again before a queued function starts
+            return REFUSE_LATE, None
+        try:
+            args, kwargs = self._codec.decode_arguments(data, pickled=method.pickle)
+        except SerializationError as error:
+            logger.warning("a request for %r cannot be decoded: %s", method.name, error)
+            return REFUSE_BAD, None
+        return self._call(method, request, args, kwargs)
+
+    def _workers(self) -> Pool:
+        if self._pool is None:
+            self._pool = Pool(self.config.threads, "rudp-method")
+        return self._pool
+
+    def _queued(self) -> int:
+        """Requests held and not begun, told to peers with each turn (L9)."""
+        return 0 if self._pool is None else self._pool.waiting()
+
+    # ---- replies ----
+
+    def _encode_result(self, method: Method, result: Any) -> Encoded:
+        if method.pickle:
+            return self._codec.encode_pickle(result)
+        return self._codec.encode(result)
+
+    def _encode_error(self, error: BaseException) -> Encoded:
+        texts = describe_exception(error)
+        body = self._codec.encode(texts)
+        if not self.config.tcp and len(body) > PACKET_REPLY:
+            room = PACKET_REPLY - 64
+            kept = [texts[0][:100], texts[1][:200], ""]
+            kept[2] = texts[2].encode()[-(room // 2) :].decode(errors="replace")
+            body = self._codec.encode(kept)
+        return body
+
+    def _reply(self, ident: int, status: int, body: Encoded) -> None:
+        """End a request; by any thread, under the core's lock if it is not the reading one."""
+        self._dirty = True
+        if type(body) is bytes and len(body) <= PACKET_REPLY:
+            code = rudp_reply(self._handle, ident, status, body, len(body))
+        else:
+            memory = self._usable_core().lend([body] if isinstance(body, bytes) else body)
+            code = rudp_reply_memory(self._handle, ident, status, memory)
+        if code == FULL:
+            self._unsent.append((ident, status, body))
+
+    def _refuse(self, ident: int, status: int) -> None:
+        """Say that the handler never ran and never will."""
+        self._dirty = True
+        if rudp_refuse(self._handle, ident, status) == FULL:
+            self._unsent.append((ident, -status, b""))
+
+    def _send_again(self) -> None:
+        """What the submission ring had no room for, after a turn has emptied it."""
+        for _ in range(len(self._unsent)):
+            ident, status, body = self._unsent.popleft()
+            if status < 0:
+                self._refuse(ident, -status)
+            else:
+                self._reply(ident, status, body)

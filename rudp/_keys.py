@@ -1,0 +1,71 @@
+"""Where does the cluster key come from: an argument, a file, or the environment?
+
+A key is 32 bytes. A key file holds it as 64 hexadecimal digits and is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from rudp._errors import ConfigError
+
+KEY_SIZE = 32
+Key = bytes | str | os.PathLike[str]
+"""32 bytes, 64 hexadecimal digits, or the path of a key file."""
+
+
+def generate_key() -> bytes:
+    """A new cluster key: 32 random bytes."""
+    return secrets.token_bytes(KEY_SIZE)
+
+
+def write_key(path: str | os.PathLike[str], key: bytes | None = None) -> bytes:
+    """Write ``key``, or a new one, to a new file with mode 0600; returns it.
+
+    Raises ``FileExistsError`` rather than overwrite a key that may be in use.
+    """
+    key = generate_key() if key is None else load_key(key)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key.hex() + "\n")
+    return key
+
+
+def load_key(key: Key) -> bytes:
+    """The 32 bytes behind a key in any of its forms; raises ``ConfigError`` without showing it."""
+    if isinstance(key, bytes):
+        if len(key) != KEY_SIZE:
+            raise ConfigError(f"a cluster key is {KEY_SIZE} bytes, not {len(key)}")
+        return key
+    if isinstance(key, str) and (found := _from_hex(key)) is not None:
+        return found
+    path = Path(key)
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"the key file {str(path)!r} cannot be read: {error}") from error
+    found = _from_hex(text)
+    if found is None:
+        raise ConfigError(f"the key file {str(path)!r} does not hold 64 hexadecimal digits")
+    return found
+
+
+def environment_key() -> bytes | None:
+    """The key named by ``RUDP_KEY`` (digits) or ``RUDP_KEY_FILE`` (path), None without either."""
+    digits, path = os.environ.get("RUDP_KEY"), os.environ.get("RUDP_KEY_FILE")
+    if digits:
+        found = _from_hex(digits)
+        if found is None:
+            raise ConfigError("the environment variable RUDP_KEY is not 64 hexadecimal digits")
+        return found
+    return load_key(Path(path)) if path else None
+
+
+def _from_hex(text: str) -> bytes | None:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return found if len(found) == KEY_SIZE else None

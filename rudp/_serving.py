@@ -1,0 +1,200 @@
+"""What does a node do with a request: which function, where does it run, what may it know?
+
+    inline=True       called at once, by whoever read the event; for functions of microseconds
+    coroutine         a task on the node's loop (asyncio node only, Rule 23)
+    plain function    a daemon thread of the node's own pool (Rule 24)
+
+The kind is decided when a method is registered, not per request (Rule 25).
+"""
+
+from __future__ import annotations
+
+import collections
+import contextvars
+import enum
+import inspect
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from rudp._errors import ConfigError
+
+TRACEBACK_MAX = 16 * 1024  # characters: the innermost frames are kept
+MESSAGE_MAX = 4 * 1024
+
+
+class Kind(enum.Enum):
+    """Where a method runs."""
+
+    INLINE = "inline"
+    COROUTINE = "coroutine"
+    THREAD = "thread"
+
+
+class Method:
+    """One entry of a node's method table."""
+
+    __slots__ = ("function", "inline", "kind", "name", "pickle", "threaded")
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], *, inline: bool, pickle: bool
+    ) -> None:
+        if not callable(function):
+            raise ConfigError(f"method {name!r} is not callable: {function!r}")
+        coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            type(function).__call__  # an object that is called like a coroutine function
+        )
+        if coroutine and inline:
+            raise ConfigError(f"method {name!r} is a coroutine function and cannot be inline")
+        self.name = name
+        self.function = function
+        self.pickle = pickle
+        self.kind = Kind.COROUTINE if coroutine else Kind.INLINE if inline else Kind.THREAD
+        self.inline = self.kind is Kind.INLINE
+        self.threaded = self.kind is Kind.THREAD
+
+    def __repr__(self) -> str:
+        return f"<Method {self.name!r} {self.kind.value}>"
+
+
+class Request:
+    """What a handler may know about the call it serves; see ``current_request``."""
+
+    __slots__ = ("_expires", "_peer_id", "_peer_of", "cancelled", "id", "method", "open")
+
+    def __init__(
+        self, ident: int, method: str, expires: int, peer_of: Callable[[int], Any], peer: int
+    ) -> None:
+        self.id = ident
+        self.method = method
+        self.open = True  # until the reply is sent
+        self.cancelled = False
+        self._expires = expires
+        self._peer_of = peer_of
+        self._peer_id = peer
+
+    @property
+    def peer(self) -> Any:
+        """The caller, as a ``Peer`` of this node."""
+        return self._peer_of(self._peer_id)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the caller's deadline; negative when it has passed."""
+        return (self._expires - node_clock()) / 1e6
+
+    @property
+    def deadline(self) -> float:
+        """The caller's deadline on the clock of ``time.monotonic()``."""
+        return time.monotonic() + self.remaining
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method!r} remaining={self.remaining:.3f}s>"
+
+
+_request: contextvars.ContextVar[Request] = contextvars.ContextVar("rudp_request")
+bind_request = _request.set
+unbind_request = _request.reset
+bound_request = _request.get
+
+
+def current_request() -> Request:
+    """The request that the running handler serves.
+
+    Works in coroutines, plain functions and inline functions, and in tasks they start. Raises
+    ``LookupError`` outside of a handler.
+    """
+    try:
+        return _request.get()
+    except LookupError:
+        raise LookupError("current_request() was called outside of a handler") from None
+
+
+def node_clock() -> int:
+    """Now, in microseconds of the clock that the core uses (L5)."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+def limited(timeout: float) -> float:
+    """``timeout``, but not beyond the deadline of the request that is being served."""
+    request = _request.get(None)
+    if request is not None and request.open:
+        remaining = request.remaining
+        if remaining < timeout:
+            return max(remaining, 0.0)
+    return timeout
+
+
+def describe_exception(error: BaseException) -> list[str]:
+    """Type, message and traceback of what a handler raised, as text of bounded size."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    try:
+        message = str(error)[:MESSAGE_MAX]
+        frames = "".join(traceback.format_exception(error))
+    except Exception as broken:  # noqa: BLE001  a class's __str__ may raise anything
+        message, frames = f"(its text cannot be had: {type(broken).__name__})", ""
+    if len(frames) > TRACEBACK_MAX:
+        frames = "...\n" + frames[-TRACEBACK_MAX:]
+    # A lone surrogate in a message must not turn an error into another one.
+    return [text.encode("utf-8", "replace").decode() for text in (name, message, frames)]
+
+
+class Pool:
+    """Daemon threads on one queue, started when work finds no idle one.
+
+    Not ``concurrent.futures``: its threads hold up the exit of the interpreter, and each submit
+    costs sixteen times as much (Rule 24).
+    """
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit = limit
+        self._name = name
+        self._work: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._idle: collections.deque[None] = collections.deque()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, function: Callable[..., None], *args: Any) -> None:
+        """Run ``function(*args)``, which must not raise, in some thread."""
+        try:
+            self._idle.pop()
+        except IndexError:
+            # At the limit an idle mark may be stale; then no thread is missing either.
+            if len(self._threads) < self._limit:
+                self._start()
+        self._work.put((function, *args))
+
+    def waiting(self) -> int:
+        """How much work no thread has taken yet."""
+        return self._work.qsize()
+
+    def stop(self, timeout: float) -> None:
+        """End the threads; wait at most ``timeout`` seconds for those that are busy."""
+        until = time.monotonic() + timeout
+        threads, self._threads = self._threads, []
+        for _ in threads:
+            self._work.put(None)
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()))
+
+    def _start(self) -> None:
+        number = len(self._threads) + 1
+        thread = threading.Thread(
+            target=_work, args=(self._work, self._idle), name=f"{self._name}-{number}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+
+def _work(work: queue.SimpleQueue[tuple[Any, ...] | None], idle: collections.deque[None]) -> None:
+    while (item := work.get()) is not None:
+        function, *args = item
+        contextvars.Context().run(function, *args)
+        del item, function, args  # nothing of a finished request is kept while idle
+        idle.append(None)
