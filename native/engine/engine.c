@@ -239,10 +239,13 @@ typedef void (*expired)(engine *e, uint64_t now, timer *t);
         function(e, now, CONTAINER_OF(t, type, member));                                           \
     }
 
+/* Armed for an acknowledgement that left with another packet since: the next one has its own time. */
 static void ack_expired(engine *e, uint64_t now, session *s)
 {
-    (void)now;
-    outbox_wake(e, s);
+    if (s->acks.due <= now)
+        outbox_wake(e, s);
+    else if (s->acks.due != TIME_NEVER)
+        timer_arm(&e->timers, &s->ack, s->acks.due);
 }
 
 static void peer_dial_expired(engine *e, uint64_t now, peer *p)

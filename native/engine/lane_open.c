@@ -6,6 +6,7 @@
 #define RETRY NS_PER_S           /* between the first attempts (M5) */
 #define FAILING_LEAST 3u         /* attempts that failed ... */
 #define FAILING_FOR (3 * NS_PER_S) /* ... over so long: there is no TCP to that peer (M5) */
+#define VERDICT_LASTS NS_PER_S   /* past the time of the next attempt */
 #define ASKED_AGAIN NS_PER_S     /* an ASK about a lane at least so old means that it is no good */
 #define FIRST_SEGMENT 65536u     /* bytes, before the lane's rate is known */
 
@@ -26,19 +27,6 @@ void connection_attempt_failed(engine *e, uint64_t now, session *s, uint64_t beg
     s->lane_next_attempt = time_after(now, failing(now, s) ? e->config.lane_retry : RETRY);
 }
 
-bool lane_unavailable(engine *e, uint64_t now, session *s)
-{
-    if (!e->config.tcp)
-        return true;
-    if (!failing(now, s))
-        return false;
-    for (uint8_t k = 0; k < LANE_CLASSES; k++)
-        if (lane_usable(e, s, k) != NULL)
-            return false;
-    lane_want(e, now, s, 1);
-    return true;
-}
-
 /* ---- wanting ---- */
 
 /* A connection of the class that is up or on its way, whichever is newest. */
@@ -48,6 +36,33 @@ static connection *coming(engine *e, const session *s, uint8_t lane_class)
     while (c != NULL && c->bad)
         c = lane_by_id(e, c->older);
     return c;
+}
+
+/* The verdict is kept up by attempts, which pulse.c makes for lane 0 of watched sessions. Where
+ * nobody tried when it was time, it has expired, and whoever asks now finds out. */
+static bool expired(engine *e, uint64_t now, const session *s)
+{
+    for (uint8_t k = 0; k < LANE_CLASSES; k++)
+        if (coming(e, s, k) != NULL)
+            return false;
+    return now >= time_after(s->lane_next_attempt, VERDICT_LASTS);
+}
+
+bool lane_unavailable(engine *e, uint64_t now, session *s)
+{
+    if (!e->config.tcp)
+        return true;
+    if (!failing(now, s))
+        return false;
+    for (uint8_t k = 0; k < LANE_CLASSES; k++)
+        if (lane_usable(e, s, k) != NULL)
+            return false;
+    if (expired(e, now, s)) {
+        s->lane_failures = 0;
+        return false;
+    }
+    lane_want(e, now, s, 1);
+    return true;
 }
 
 /* M3: the acceptor cannot dial through the other's NAT. An ASK in vain counts as an attempt. */
@@ -87,6 +102,22 @@ static connection *open_to(engine *e, uint64_t now, session *s, const address *r
     return c;
 }
 
+/* Where the peer listens. What we dialled is known to work (M3); packets may come from elsewhere
+ * since (S8), which is tried in turn. */
+static address listens_at(const session *s)
+{
+    address remote = s->route.now.remote;
+    if (s->theirs_port != 0)
+        remote.port = s->theirs_port;
+    list_link *at = list_first(&s->peers);
+    for (; at != NULL; at = list_next(&s->peers, at)) {
+        const peer *p = CONTAINER_OF(at, peer, in_session);
+        if (p->ours && s->lane_failures % 2 == 0)
+            return p->remote;
+    }
+    return remote;
+}
+
 void lane_want(engine *e, uint64_t now, session *s, uint8_t lane_class)
 {
     ENSURE(lane_class < LANE_CLASSES);
@@ -98,9 +129,7 @@ void lane_want(engine *e, uint64_t now, session *s, uint8_t lane_class)
         ask(e, now, s, lane_class);
         return;
     }
-    address remote = s->route.now.remote;
-    if (s->theirs_port != 0)
-        remote.port = s->theirs_port;
+    address remote = listens_at(s);
     connection *c = open_to(e, now, s, &remote, lane_class);
     if (c == NULL) {
         s->lane_next_attempt = time_after(now, RETRY);

@@ -91,25 +91,15 @@ bool engine_idle_slab(engine *e, uint8_t **bytes)
     return cells_idle_slab(&e->cells, bytes);
 }
 
-/* Cells that a session holds as long as it lives: pages of its slots. */
-static size_t table_cells(const slot_table *t, bool own_entries)
-{
-    size_t used = 0;
-    if (t->entries != NULL && !own_entries)
-        used += cell_capacity(t->first * sizeof(slot_entry));
-    for (size_t i = 0; i < SLOT_PAGES; i++)
-        used += t->pages[i] == NULL ? 0 : cell_capacity(sizeof(slot_page));
-    return used;
-}
-
+/* Cells that sessions hold as long as they live: their slots. */
 static size_t session_cells(const engine *e)
 {
     size_t used = 0;
     list_link *at = list_first(&e->live);
     for (; at != NULL; at = list_next(&e->live, at)) {
         const session *s = CONTAINER_OF(at, session, listed);
-        used += table_cells(&s->call_slots, false) + table_cells(&s->answer_slots, true) +
-                table_cells(&s->sends, false) + table_cells(&s->receives, false);
+        used += slot_table_cells(&s->call_slots) + slot_table_cells(&s->answer_slots) +
+                slot_table_cells(&s->sends) + slot_table_cells(&s->receives);
     }
     return used;
 }

@@ -202,6 +202,8 @@ static void find_losses(engine *e, uint64_t now, session *s)
 static void resend_timeout(engine *e, uint64_t now, session *s)
 {
     uint64_t overdue = recovery_pto(e, s);
+    if (overdue > e->config.pto_max) /* as in pto_due: else it fires for ever */
+        overdue = e->config.pto_max;
     s->pto_count++;
     e->counters.pto_fired++;
     trace_add(&e->trace, now, TRACE_PTO, s->index)->detail = s->pto_count;

@@ -144,7 +144,9 @@ static applied decline(engine *e, uint64_t now, session *s, const frame *f, stat
 
 applied serve_got_request(engine *e, uint64_t now, session *s, const frame *f)
 {
-    slot_entry *entry = slot_table_at(&s->answer_slots, f->slot);
+    slot_entry *entry = slot_table_reach(&s->answer_slots, &e->cells, f->slot);
+    if (entry == NULL && f->slot < s->answer_slots.count)
+        return UNABLE;
     newness how = newness_in(entry, f->sequence);
     if (how != NEW)
         return drop_known(e, how);
@@ -166,14 +168,18 @@ applied serve_got_request(engine *e, uint64_t now, session *s, const frame *f)
 /* C2: a CANCEL burns the sequence whether the request was seen or not. */
 applied serve_got_cancel(engine *e, uint64_t now, session *s, const frame *f)
 {
-    slot_entry *entry = slot_table_at(&s->answer_slots, f->slot);
+    slot_entry *entry = slot_table_reach(&s->answer_slots, &e->cells, f->slot);
+    if (entry == NULL && f->slot < s->answer_slots.count)
+        return UNABLE;
     newness how = newness_in(entry, f->sequence);
     if (how == NEW) {
         move_on(e, now, entry);
         return decline(e, now, s, f, STATUS_CANCELLED);
     }
-    if (how != COPY || entry->value == 0)
+    if (how != COPY)
         return drop_known(e, how);
+    if (entry->value == 0) /* forgotten with its transfer, or answered: who still asks must hear */
+        return decline(e, now, s, f, STATUS_CANCELLED);
     serve *v = &e->serves[entry->value - 1];
     trace_add(&e->trace, now, TRACE_CANCEL, s->index)->id = v->id;
     if (v->state == SERVE_QUEUED || v->state == SERVE_RECEIVING) {
@@ -189,7 +195,7 @@ applied serve_got_cancel(engine *e, uint64_t now, session *s, const frame *f)
 
 serve *serve_offered(engine *e, uint64_t now, session *s, const frame *f, status *why)
 {
-    slot_entry *entry = slot_table_at(&s->answer_slots, f->slot);
+    slot_entry *entry = slot_table_reach(&s->answer_slots, &e->cells, f->slot);
     newness how = newness_in(entry, f->sequence);
     if (how != NEW) {
         *why = how == NOWHERE ? STATUS_BAD_REQUEST : how == COPY ? STATUS_OK : STATUS_CANCELLED;

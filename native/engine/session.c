@@ -49,10 +49,10 @@ static void init_fields(engine *e, uint64_t now, session *s)
     s->began = now;
     s->next_lane = 4; /* number modulo 4 is the class (lane.h) */
     s->theirs_max_ack_delay = e->config.max_ack_delay;
-    slot_table_init(&s->call_slots, NULL, 0);
-    slot_table_init(&s->answer_slots, s->answer_first, e->config.call_slots);
-    slot_table_init(&s->sends, NULL, 0);
-    slot_table_init(&s->receives, NULL, e->config.transfer_slots);
+    slot_table_init(&s->call_slots, 0);
+    slot_table_init(&s->answer_slots, e->config.call_slots);
+    slot_table_init(&s->sends, 0);
+    slot_table_init(&s->receives, e->config.transfer_slots);
     s->granted_calls = e->config.call_slots;
     s->granted_transfers = e->config.transfer_slots;
 }
@@ -127,10 +127,10 @@ void session_free(engine *e, uint64_t now, session *s)
     disarm_traffic(e, s);
     timer_disarm(&e->timers, &s->life);
     dial_forget(e, s);
-    slot_table_free(&s->call_slots, &e->cells, false);
-    slot_table_free(&s->answer_slots, &e->cells, true);
-    slot_table_free(&s->sends, &e->cells, false);
-    slot_table_free(&s->receives, &e->cells, false);
+    slot_table_free(&s->call_slots, &e->cells);
+    slot_table_free(&s->answer_slots, &e->cells);
+    slot_table_free(&s->sends, &e->cells);
+    slot_table_free(&s->receives, &e->cells);
     leave_lists(e, s);
     seal_forget(&s->seal, &e->aead);
     seal_wipe(&s->seal);
@@ -170,8 +170,8 @@ void session_keyed(engine *e, uint64_t now, session *s, const session_secrets *s
     uint16_t transfers = theirs->transfers < e->config.transfer_slots_max
                              ? theirs->transfers
                              : e->config.transfer_slots_max;
-    slot_table_init(&s->call_slots, NULL, calls < SLOT_FIRST_MAX ? calls : SLOT_FIRST_MAX);
-    slot_table_init(&s->sends, NULL, transfers < SLOT_FIRST_MAX ? transfers : SLOT_FIRST_MAX);
+    slot_table_init(&s->call_slots, calls < SLOT_FIRST_MAX ? calls : SLOT_FIRST_MAX);
+    slot_table_init(&s->sends, transfers < SLOT_FIRST_MAX ? transfers : SLOT_FIRST_MAX);
     (void)slot_table_grow(&s->call_slots, &e->cells, calls);
     (void)slot_table_grow(&s->sends, &e->cells, transfers);
     s->began = now;
@@ -316,10 +316,10 @@ void session_end(engine *e, uint64_t now, session *s, status reason, bool say)
     transfer_session_ended(e, now, s);
     lane_session_ended(e, now, s);
     recovery_clear(e, s);
-    slot_table_free(&s->call_slots, &e->cells, false);
-    slot_table_free(&s->answer_slots, &e->cells, true);
-    slot_table_free(&s->sends, &e->cells, false);
-    slot_table_free(&s->receives, &e->cells, false);
+    slot_table_free(&s->call_slots, &e->cells);
+    slot_table_free(&s->answer_slots, &e->cells);
+    slot_table_free(&s->sends, &e->cells);
+    slot_table_free(&s->receives, &e->cells);
     s->controls = say ? CONTROL_CLOSE : 0;
     if (say)
         outbox_wake(e, s);

@@ -173,10 +173,9 @@ typedef struct session {
     timer life;  /* dial retry, half-open, drain, tombstone; one at a time */
 
     slot_table call_slots;   /* as caller */
-    slot_table answer_slots; /* as answerer; entries below */
+    slot_table answer_slots; /* as answerer */
     slot_table sends;        /* transfers out */
     slot_table receives;     /* transfers in */
-    slot_entry answer_first[SLOT_FIRST_MAX];
     uint16_t granted_calls, granted_transfers; /* what we last told the peer to use */
     list_link calls;     /* calls that hold a slot here */
     list_link serves;

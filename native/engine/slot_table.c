@@ -4,15 +4,12 @@
 
 #include <string.h>
 
-void slot_table_init(slot_table *t, slot_entry *entries, uint16_t first)
+void slot_table_init(slot_table *t, uint16_t first)
 {
     ENSURE(first <= SLOT_FIRST_MAX);
-    *t = (slot_table){.count = first, .first = first, .entries = entries};
-    if (entries != NULL)
-        memset(entries, 0, first * sizeof *entries);
+    *t = (slot_table){.count = first, .first = first};
 }
 
-/* The first entries, in a cell of their own if the owner lent no memory. */
 static bool first_ready(slot_table *t, cells *c)
 {
     if (t->entries != NULL || t->first == 0)
@@ -29,11 +26,22 @@ static uint32_t pages_for(const slot_table *t, uint32_t count)
     return count <= t->first ? 0 : (count - t->first + SLOT_PAGE_ENTRIES - 1) / SLOT_PAGE_ENTRIES;
 }
 
+static bool pages_ready(slot_table *t, cells *c)
+{
+    if (t->pages != NULL)
+        return true;
+    t->pages = cells_take(c, SLOT_PAGES * sizeof *t->pages);
+    if (t->pages == NULL)
+        return false;
+    memset(t->pages, 0, SLOT_PAGES * sizeof *t->pages);
+    return true;
+}
+
 bool slot_table_grow(slot_table *t, cells *c, uint16_t count)
 {
     uint32_t had = pages_for(t, t->count);
     uint32_t want = pages_for(t, count);
-    if (want > SLOT_PAGES || !first_ready(t, c))
+    if (want > SLOT_PAGES || !first_ready(t, c) || (want > 0 && !pages_ready(t, c)))
         return false;
     for (uint32_t i = had; i < want; i++) {
         t->pages[i] = cells_take(c, sizeof *t->pages[i]);
@@ -57,8 +65,13 @@ slot_entry *slot_table_at(slot_table *t, uint32_t slot)
         return NULL;
     if (slot < t->first)
         return t->entries == NULL ? NULL : &t->entries[slot];
-    uint32_t past = slot - t->first;
+    uint32_t past = slot - t->first; /* of pages that slot_table_grow made */
     return &t->pages[past / SLOT_PAGE_ENTRIES]->entries[past % SLOT_PAGE_ENTRIES];
+}
+
+slot_entry *slot_table_reach(slot_table *t, cells *c, uint32_t slot)
+{
+    return first_ready(t, c) ? slot_table_at(t, slot) : NULL;
 }
 
 /* The word that holds the slot's bit; pages count their own entries from 0. */
@@ -126,12 +139,25 @@ void slot_table_untake(slot_table *t, uint16_t slot)
     slot_table_at(t, slot)->sequence--;
 }
 
-void slot_table_free(slot_table *t, cells *c, bool own_entries)
+void slot_table_free(slot_table *t, cells *c)
 {
-    if (t->entries != NULL && !own_entries)
+    if (t->entries != NULL)
         cells_give(c, t->entries);
-    for (uint32_t i = 0; i < SLOT_PAGES; i++)
+    for (uint32_t i = 0; t->pages != NULL && i < SLOT_PAGES; i++)
         if (t->pages[i] != NULL)
             cells_give(c, t->pages[i]);
+    if (t->pages != NULL)
+        cells_give(c, t->pages);
     *t = (slot_table){0};
+}
+
+size_t slot_table_cells(const slot_table *t)
+{
+    size_t held = t->entries == NULL ? 0 : cell_capacity(t->first * sizeof *t->entries);
+    if (t->pages == NULL)
+        return held;
+    held += cell_capacity(SLOT_PAGES * sizeof *t->pages);
+    for (uint32_t i = 0; i < SLOT_PAGES; i++)
+        held += t->pages[i] == NULL ? 0 : cell_capacity(sizeof **t->pages);
+    return held;
 }

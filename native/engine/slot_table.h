@@ -35,12 +35,12 @@ typedef struct {
     uint16_t used_count; /* caller's side: in use */
     uint16_t unused;
     uint64_t used;       /* caller's side: bit per slot of `entries` */
-    slot_entry *entries; /* NULL until needed: a cell, or memory of the owner's */
-    slot_page *pages[SLOT_PAGES];
+    slot_entry *entries; /* a cell, NULL until needed: an idle session holds none */
+    slot_page **pages;   /* a cell with SLOT_PAGES pointers, NULL until needed */
 } slot_table;
 
-/* entries: memory for `first` entries, or NULL: a cell is taken on first use. */
-void slot_table_init(slot_table *t, slot_entry *entries, uint16_t first);
+/* Takes no memory yet: a cell for `first` entries is taken on first use. */
+void slot_table_init(slot_table *t, uint16_t first);
 
 /* Makes room for count slots, the first ones included; it never shrinks. At most first + 8 * 504.
  * False when that is too many or there is no cell: as it was. */
@@ -49,13 +49,19 @@ bool slot_table_grow(slot_table *t, cells *c, uint16_t count);
 /* The entry, or NULL: no such slot (or its cell was not taken yet: no one used it). */
 slot_entry *slot_table_at(slot_table *t, uint32_t slot);
 
+/* The same for the answerer, whose first use it may be; NULL also if there is no cell now. */
+slot_entry *slot_table_reach(slot_table *t, cells *c, uint32_t slot);
+
 /* Lowest free slot; its sequence is already raised by one. False: all in use, or no cell. */
 bool slot_table_take(slot_table *t, cells *c, uint16_t *slot);
 void slot_table_give(slot_table *t, uint16_t slot); /* its value is 0 again */
 /* As if it had not been taken: right only while no packet has named the sequence. */
 void slot_table_untake(slot_table *t, uint16_t slot);
 
-/* Gives all cells back; own_entries: `entries` was the owner's memory, not a cell. */
-void slot_table_free(slot_table *t, cells *c, bool own_entries);
+/* Gives all cells back. */
+void slot_table_free(slot_table *t, cells *c);
+
+/* Bytes of cells that it holds. */
+size_t slot_table_cells(const slot_table *t);
 
 #endif
