@@ -1,0 +1,60 @@
+"""Bulk: sizes over every line, and lanes cut while a gigabyte is under way."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+
+from tests.shows.bench import Measured, Relay, caller, server
+
+MIB = 1 << 20
+CHUNK = 4 * MIB
+
+
+async def sizes(*, full: bool) -> AsyncIterator[Measured]:
+    """Request and reply of the same size, from 1 MiB to over the 2 GiB line."""
+    sizes = [MIB, 4 * MIB, 64 * MIB] + ([3 << 30] if full else [256 * MIB])
+    with server() as far:
+        async with caller() as node:
+            peer = node.peer(far.address)
+            for size in sizes:
+                sent = np.arange(size // 8, dtype=np.uint64)
+                began = time.monotonic()
+                got = await peer.call("echo", sent, timeout=300)
+                took = time.monotonic() - began
+                yield Measured(
+                    f"{size / MIB:g} MiB there and back",
+                    f"{2 * size / took / 1e9:.2f} GB/s",
+                    met=bool(np.array_equal(sent, got)),
+                )
+                del got
+
+
+async def cuts(*, full: bool) -> AsyncIterator[Measured]:
+    """One transfer while its lanes are reset again and again (T3)."""
+    total, wanted = (1 << 30, 100) if full else (256 * MIB, 10)
+    data = np.random.default_rng(1).integers(0, 256, total, dtype=np.uint8)
+    with server() as far:
+        async with caller() as node:
+            relay = Relay(node.address, far.address)
+            peer = node.peer(relay.far)
+            await peer.call("echo", 0)
+            began = time.monotonic()
+            relay.streams.cut_bytes = total // wanted
+            assert await peer.call("store", data, timeout=600) == total
+            took = time.monotonic() - began
+            relay.streams.cut_bytes = 0
+            same = await peer.call("stored") == hashlib.blake2b(data).hexdigest()
+            again = node.statistics().bulk_bytes_again
+            cut = relay.streams.cuts
+            yield Measured(
+                f"{total / MIB:g} MiB while lanes are cut {cut} times",
+                f"digest {'equal' if same else 'DIFFERS'}, {total / took / 1e9:.2f} GB/s",
+                met=same and cut >= wanted * 0.9,
+            )
+            yield Measured(
+                "sent again per cut", f"{again / max(1, cut) / 1024:.0f} KiB", met=again < total
+            )
