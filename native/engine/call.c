@@ -8,6 +8,8 @@
 
 #define HANDLE_INDEX 0xffffffu
 
+#define CALL_CELL (REQUEST_ROOM > REPLY_ROOM ? REQUEST_ROOM : REPLY_ROOM)
+
 /* An OFFER's frame without method and extension. */
 #define OFFER_OVERHEAD (FRAME_HEAD + 30u)
 
@@ -111,14 +113,14 @@ static bool fits(const call_command *command, uint64_t max_message)
     return command->size <= REQUEST_ROOM && names + command->size <= REQUEST_ROOM;
 }
 
-/* Method, extension and body are serialised once and kept here: resends send the same (C9). */
+/* Method, extension and body are serialised once and kept here: resends send the same (C9). The
+ * cell also fits any reply, which takes its place: no reply ever lacks room (Rule 10). */
 static bool keep_bytes(engine *e, call *c, const call_command *command)
 {
-    uint32_t names = (uint32_t)command->method_size + command->extension_size;
-    c->body = cells_take(&e->cells, names + c->body_size);
+    c->body = cells_take(&e->cells, CALL_CELL);
     if (c->body == NULL)
         return false;
-    writer w = writer_of(c->body, names + c->body_size);
+    writer w = writer_of(c->body, CALL_CELL);
     write_bytes(&w, command->method, command->method_size);
     write_bytes(&w, command->extension, command->extension_size);
     write_bytes(&w, command->body, c->body_size);

@@ -48,13 +48,13 @@ typedef struct call {
     bool big;           /* came with memory: goes by lane */
     bool left;          /* a packet with the request (or its OFFER's last byte) left: O1 */
     bool proved;        /* something of the reply was verified: it ran */
-    uint8_t *body;      /* cell: method, extension, body; NULL once it is not needed */
+    uint8_t *body;      /* cell: method, extension, body; NULL once not needed or the reply's */
     uint32_t body_size; /* of the body alone */
     uint64_t memory;    /* big request: not yet handed to a transfer; 0 after */
     uint64_t memory_size;
     transfer *sending;  /* big request under way */
     transfer *receiving; /* big reply under way */
-    uint8_t *reply;     /* cell with a small reply */
+    uint8_t *reply;     /* the same cell, with a small reply (Rule 10) */
     uint64_t reply_size;
     uint64_t reply_memory; /* big reply */
     uint64_t reply_credit; /* bytes it holds until the application has taken it (A4) */

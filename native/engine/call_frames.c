@@ -113,22 +113,16 @@ static call *call_named(engine *e, session *s, const frame *f, applied *verdict)
     return c;
 }
 
-/* A small request leaves its cell to the reply if there is no other: Rule 10 promises one. */
-static bool keep_reply(engine *e, call *c, const frame *f)
+/* The reply takes the place of the request, which has served its purpose. */
+static bool keep_reply(call *c, const frame *f)
 {
-    if (f->body_size == 0)
-        return true;
-    uint8_t *cell = cells_take(&e->cells, f->body_size);
-    size_t had = (size_t)c->method_size + c->extension_size + c->body_size;
-    if (cell == NULL && c->body != NULL && cell_capacity(had) >= f->body_size) {
-        cell = c->body;
-        c->body = NULL;
-    }
-    if (cell == NULL)
+    if (f->body_size > REPLY_ROOM)
         return false;
-    memcpy(cell, f->body, f->body_size);
-    c->reply = cell;
+    c->reply = c->body;
     c->reply_size = f->body_size;
+    c->body = NULL;
+    if (f->body_size > 0)
+        memcpy(c->reply, f->body, f->body_size);
     return true;
 }
 
@@ -140,10 +134,8 @@ applied call_got_reply(engine *e, uint64_t now, session *s, const frame *f)
         return verdict;
     if (f->status >= STATUS_COUNT)
         return VIOLATION;
-    if (c->app == APP_OPEN && !keep_reply(e, c, f)) {
-        e->counters.dropped[DROP_NO_ROOM]++;
-        return UNABLE;
-    }
+    if (c->app == APP_OPEN && !keep_reply(c, f))
+        return VIOLATION;
     c->proved = true;
     call_end(e, now, c, CALL_ANSWERED, (status)f->status, RAN_YES);
     call_slot_over(e, now, c, WIRE_GOT_END);

@@ -55,7 +55,7 @@ static session *dial_new(engine *e, uint64_t now, const address *remote)
         return NULL;
     }
     memset(s->hello, 0, sizeof(dial_try) * TRIES);
-    s->route.now.remote = *remote;
+    s->route.now.remote = s->dialled = *remote;
     s->hello_due = e->config.udp;
     timer_arm(&e->timers, &s->life, now + retry_pause(e, s));
     outbox_wake(e, s);
@@ -91,11 +91,26 @@ void dial_start(engine *e, uint64_t now, peer *p)
     peer_changed(e, now, p);
 }
 
+/* Where the application looks for the peer, also on the acceptor's side: a restarted node behind a
+ * NAT dials anew from elsewhere, and S4 forbids to take that for the end of the old one. The route
+ * may have moved to where meanwhile somebody else is (S4), so it serves only for want of better. */
+static const address *doubt_address(const session *s)
+{
+    list_link *at = list_first(&s->peers);
+    for (; at != NULL; at = list_next(&s->peers, at)) {
+        const peer *p = CONTAINER_OF(at, peer, in_session);
+        if ((s->dialler || peer_wanted(p)) && p->remote.port != 0)
+            return &p->remote;
+    }
+    return s->dialler ? &s->route.now.remote : NULL;
+}
+
 void dial_doubt(engine *e, uint64_t now, session *s)
 {
-    if (!s->dialler || s->doubted_by != NULL || e->closed)
+    const address *remote = doubt_address(s);
+    if (remote == NULL || s->doubted_by != NULL || e->closed)
         return;
-    session *fresh = dial_new(e, now, &s->route.now.remote);
+    session *fresh = dial_new(e, now, remote);
     if (fresh == NULL)
         return;
     fresh->doubts = s;
@@ -105,7 +120,7 @@ void dial_doubt(engine *e, uint64_t now, session *s)
 void dial_renew(engine *e, uint64_t now, session *s)
 {
     if (s->dialler && !e->closed)
-        (void)dial_new(e, now, &s->route.now.remote);
+        (void)dial_new(e, now, doubt_address(s));
 }
 
 parameters dial_parameters(const engine *e)
@@ -205,7 +220,7 @@ void dial_expired(engine *e, uint64_t now, session *s)
     s->hello_due = e->config.udp;
     if (s->hello_due)
         outbox_wake(e, s);
-    if (e->config.tcp && (!s->handshake_tcp || !e->config.udp)) {
+    if (e->config.tcp) { /* each time anew: the last connection may have failed (M2) */
         s->handshake_tcp = true;
         lane_dial(e, now, s, &s->route.now.remote);
     }
@@ -317,7 +332,11 @@ void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t over,
     trace_add(&e->trace, now, TRACE_HELLO_GOT, s->index)->id = theirs.incarnation;
     s->peer_id = theirs_id;
     s->cipher = theirs.ciphers;
-    if (settle_doubt(e, now, s, &theirs))
+    uint64_t id = s->id;
+    bool serves = settle_doubt(e, now, s, &theirs);
+    if (s->id != id || s->state != SESSION_DIALLING)
+        return; /* the peers of the old one had another session: this dial was dropped with them */
+    if (serves)
         dialled(e, now, s, t, from, over, &theirs);
     else
         dial_stop(e, now, s);

@@ -242,9 +242,8 @@ typedef void (*expired)(engine *e, uint64_t now, timer *t);
 /* Armed for an acknowledgement that left with another packet since: the next one has its own time. */
 static void ack_expired(engine *e, uint64_t now, session *s)
 {
-    if (s->acks.due <= now)
-        outbox_wake(e, s);
-    else if (s->acks.due != TIME_NEVER)
+    outbox_wake(e, s); /* also when the pacer had armed it (P8) */
+    if (s->acks.due > now)
         timer_arm(&e->timers, &s->ack, s->acks.due);
 }
 

@@ -61,6 +61,7 @@ typedef struct connection {
     bool bad;           /* no progress: another is being opened in its place (T7) */
     bool read_due;      /* bulk: a segment header came, READ not yet given */
     uint8_t writes;     /* bulk: WRITEs outstanding */
+    uint8_t number;     /* bulk: of the next token */
     uint8_t turn;       /* every eighth segment goes to the oldest (T9) */
     address local, remote;
     uint8_t nonce_ours[SEGMENT_NONCE], nonce_theirs[SEGMENT_NONCE];
@@ -73,6 +74,7 @@ typedef struct connection {
     uint64_t got_bytes; /* while a stranger */
     uint64_t parked_at; /* ns: its session was first seen parked, 0: is not */
     uint64_t progress_at; /* ns: a position last moved on it (T7) */
+    uint64_t put_since; /* ns, lane 0: first packet PUT since one came, 0: none */
     size_t unsent;
     uint32_t segment_bytes; /* present segment size: 2 ms of the lane's rate */
     uint32_t write_length[LANE_WRITES]; /* of those outstanding, oldest first */
@@ -119,7 +121,8 @@ void lane_expired(engine *e, uint64_t now, connection *c); /* timer */
 /* ---- lane 0, for outbox.c ---- */
 connection *lane_zero(const engine *e, const session *s); /* NULL: not up */
 bool lane_can_put(const engine *e, const session *s); /* lane 0 is up and takes a packet */
-void lane_put(connection *c, size_t size);      /* a record of so many bytes was PUT */
+/* A record of so many bytes was PUT. */
+void lane_put(uint64_t now, connection *c, size_t size);
 
 /* ---- bulk ---- */
 /* Makes a transfer wait for its turn on the lane it is assigned to. */

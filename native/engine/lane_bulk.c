@@ -62,7 +62,7 @@ bool connection_write(engine *e, uint64_t now, connection *c, action *out)
     uint32_t length = left < c->segment_bytes ? (uint32_t)left : c->segment_bytes;
     *out = (action){.kind = ACTION_WRITE,
                     .connection = c->id,
-                    .token = token_make(TOKEN_WRITE, t, c->id),
+                    .token = token_make(TOKEN_WRITE, c->number++, t, c->id),
                     .memory = t->memory,
                     .segment = {.kind = SEGMENT_DATA,
                                 .slot = t->slot,
@@ -140,7 +140,7 @@ bool connection_read(engine *e, connection *c, action *out)
         into->operations++;
         out->memory = into->memory;
     }
-    out->token = token_make(TOKEN_READ, into, c->id);
+    out->token = token_make(TOKEN_READ, c->number++, into, c->id);
     return true;
 }
 
@@ -161,7 +161,7 @@ static void read_done(engine *e, uint64_t now, connection *c, transfer *t, done_
 
 void lane_done(engine *e, uint64_t now, uint64_t token, done_result result, uint64_t memory)
 {
-    uint32_t which = (uint32_t)(token >> 32 & 0x3fffffff);
+    uint32_t which = (uint32_t)(token >> 32) & TOKEN_TRANSFERS;
     connection *c = lane_by_id(e, (uint32_t)token);
     ENSURE(which == 0 || slots_used(&e->transfer_slots, which - 1));
     transfer *t = which == 0 ? NULL : &e->transfers[which - 1];

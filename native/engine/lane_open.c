@@ -3,10 +3,10 @@
 #include "engine/outbox.h"
 #include "engine/state.h"
 
-#define RETRY NS_PER_S           /* between the first attempts (M5) */
+#define RETRY (NS_PER_S / 2) /* between the first attempts (M5) */
 #define FAILING_LEAST 3u         /* attempts that failed ... */
 #define FAILING_FOR (3 * NS_PER_S) /* ... over so long: there is no TCP to that peer (M5) */
-#define VERDICT_LASTS NS_PER_S   /* past the time of the next attempt */
+#define ASK_LASTS NS_PER_S       /* the dialler needs so long for two attempts */
 #define ASKED_AGAIN NS_PER_S     /* an ASK about a lane at least so old means that it is no good */
 #define FIRST_SEGMENT 65536u     /* bytes, before the lane's rate is known */
 
@@ -24,7 +24,8 @@ void connection_attempt_failed(engine *e, uint64_t now, session *s, uint64_t beg
     if (s->lane_failures == 0)
         s->lane_failing_since = began;
     s->lane_failures++;
-    s->lane_next_attempt = time_after(now, failing(now, s) ? e->config.lane_retry : RETRY);
+    s->lane_next_attempt = failing(now, s) ? time_after(began, e->config.lane_retry)
+                                           : time_after(now, RETRY);
 }
 
 /* ---- wanting ---- */
@@ -38,30 +39,25 @@ static connection *coming(engine *e, const session *s, uint8_t lane_class)
     return c;
 }
 
-/* The verdict is kept up by attempts, which pulse.c makes for lane 0 of watched sessions. Where
- * nobody tried when it was time, it has expired, and whoever asks now finds out. */
-static bool expired(engine *e, uint64_t now, const session *s)
-{
-    for (uint8_t k = 0; k < LANE_CLASSES; k++)
-        if (coming(e, s, k) != NULL)
-            return false;
-    return now >= time_after(s->lane_next_attempt, VERDICT_LASTS);
-}
-
 bool lane_unavailable(engine *e, uint64_t now, session *s)
 {
     if (!e->config.tcp)
         return true;
-    if (!failing(now, s))
-        return false;
     for (uint8_t k = 0; k < LANE_CLASSES; k++)
         if (lane_usable(e, s, k) != NULL)
             return false;
-    if (expired(e, now, s)) {
-        s->lane_failures = 0;
-        return false;
-    }
     lane_want(e, now, s, 1);
+    return failing(now, s);
+}
+
+/* May an attempt begin now? M5: while one is under way, to either address, the verdict is open, and
+ * big messages wait for it. */
+static bool may_try(uint64_t now, session *s)
+{
+    if (now < s->lane_next_attempt)
+        return false;
+    if (failing(now, s))
+        s->lane_failures = FAILING_LEAST - 2;
     return true;
 }
 
@@ -69,10 +65,13 @@ bool lane_unavailable(engine *e, uint64_t now, session *s)
 static void ask(engine *e, uint64_t now, session *s, uint8_t lane_class)
 {
     uint64_t *asked = &s->asked_lane[lane_class];
-    if (*asked != 0 && now - *asked < RETRY)
+    if (*asked != 0 && now - *asked < ASK_LASTS)
         return;
     if (*asked != 0)
         connection_attempt_failed(e, now, s, *asked);
+    *asked = 0;
+    if (!may_try(now, s))
+        return;
     *asked = now;
     outbox_control(e, s, asks[lane_class]);
 }
@@ -98,37 +97,45 @@ static connection *open_to(engine *e, uint64_t now, session *s, const address *r
     connection_chain(s, c);
     connection_act(e, c);
     trace_add(&e->trace, now, TRACE_LANE_OPEN, s->index)->detail = lane_class;
-    timer_arm(&e->timers, &c->timer, time_after(now, e->config.lane_progress));
+    timer_arm(&e->timers, &c->timer, time_after(now, e->config.lane_welcome));
     return c;
 }
 
-/* Where the peer listens. What we dialled is known to work (M3); packets may come from elsewhere
- * since (S8), which is tried in turn. */
+/* Where the peer listens. What we dialled is known to work (M3); where packets come from since (S8)
+ * is the last thing tried. */
 static address listens_at(const session *s)
 {
     address remote = s->route.now.remote;
     if (s->theirs_port != 0)
         remote.port = s->theirs_port;
-    list_link *at = list_first(&s->peers);
-    for (; at != NULL; at = list_next(&s->peers, at)) {
-        const peer *p = CONTAINER_OF(at, peer, in_session);
-        if (p->ours && s->lane_failures % 2 == 0)
-            return p->remote;
-    }
-    return remote;
+    return s->lane_failures == FAILING_LEAST - 1 ? remote : s->dialled;
+}
+
+/* Packets went over lane 0 and probes stay unanswered: maybe it is the lane that is dead (T7, T8).
+ * Another is opened beside it, and meanwhile packets try UDP. */
+static void doubt_zero(engine *e, uint64_t now, session *s)
+{
+    connection *c = lane_zero(e, s);
+    if (c != NULL && c->put_since != 0 && s->pulse.unanswered >= 2 &&
+        now - c->put_since >= e->config.lane_progress)
+        c->bad = true;
 }
 
 void lane_want(engine *e, uint64_t now, session *s, uint8_t lane_class)
 {
     ENSURE(lane_class < LANE_CLASSES);
-    if (!e->config.tcp || !session_live(s) || coming(e, s, lane_class) != NULL)
+    if (!e->config.tcp || !session_live(s))
         return;
-    if (now < s->lane_next_attempt)
+    if (lane_class == 0)
+        doubt_zero(e, now, s);
+    if (coming(e, s, lane_class) != NULL)
         return;
     if (!s->dialler) {
         ask(e, now, s, lane_class);
         return;
     }
+    if (!may_try(now, s))
+        return;
     address remote = listens_at(s);
     connection *c = open_to(e, now, s, &remote, lane_class);
     if (c == NULL) {

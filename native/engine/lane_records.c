@@ -53,8 +53,11 @@ static void got_record(engine *e, uint64_t now, connection *c, uint8_t *bytes, s
 {
     path from = {c->local, c->remote};
     bool stranger = c->state == CONNECTION_STRANGER || c->state == CONNECTION_HANDSHAKING;
-    if (c->state == CONNECTION_PACKETS)
+    if (c->state == CONNECTION_PACKETS) {
         c->progressed = true;
+        c->bad = false; /* late, but alive */
+        c->put_since = 0;
+    }
     if (bytes[0] == HELLO_FIRST && !c->ours && stranger) {
         dial_got_first(e, now, &from, c->id, bytes, size);
     } else if (bytes[0] == HELLO_SECOND && c->ours) {
@@ -140,8 +143,10 @@ void lane_bytes(engine *e, uint64_t now, uint32_t id, uint8_t *bytes, size_t siz
 
 /* ---- the other way ---- */
 
-void lane_put(connection *c, size_t size)
+void lane_put(uint64_t now, connection *c, size_t size)
 {
+    if (c->put_since == 0)
+        c->put_since = now;
     c->unsent += size;
     c->used = true;
 }

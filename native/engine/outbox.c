@@ -93,6 +93,7 @@ typedef struct {
     uint8_t *out;
     bool eliciting;
     bool close; /* it says CLOSE */
+    bool asks, answers, again; /* messages in it: of which half, and any that were sent before */
 } draft;
 
 static bool open_draft(engine *e, session *s, draft *d, uint8_t *out)
@@ -155,13 +156,28 @@ static void write_controls(engine *e, uint64_t now, session *s, draft *d, uint32
             write_control(e, now, s, d, i);
 }
 
+/* Messages that need room at the other side, to be answered from there. */
+static bool is_asking(const message *m)
+{
+    return m->kind == MESSAGE_REQUEST || m->kind == MESSAGE_CANCEL || m->kind == MESSAGE_OFFER;
+}
+
+/* P2: a packet whose request finds no room is not acknowledged, and neither are the answers in it.
+ * Two full nodes that sent such mixtures would wait for each other's acknowledgements for ever, so
+ * what is sent again travels with its like: answers are always taken, and that makes room. */
+static bool may_share(const draft *d, const message *m)
+{
+    bool mixed = is_asking(m) ? d->answers : d->asks;
+    return !mixed || (m->times == 0 && !d->again);
+}
+
 /* False: the packet is full. */
 static bool write_queue(engine *e, uint64_t now, session *s, draft *d, message_queue queue)
 {
     list_link *at;
     while ((at = list_first(&s->queues[queue])) != NULL) {
         message *m = CONTAINER_OF(at, message, at);
-        if (rows[m->kind].size(e, m) > writer_left(&d->w))
+        if (rows[m->kind].size(e, m) > writer_left(&d->w) || !may_share(d, m))
             return false;
         outbox_drop(s, m);
         if (!rows[m->kind].write(e, now, s, m, &d->w))
@@ -169,6 +185,9 @@ static bool write_queue(engine *e, uint64_t now, session *s, draft *d, message_q
         m->place = MESSAGE_FLYING;
         list_push_back(&d->record->carried, &m->at);
         e->counters.messages_resent += m->times > 0;
+        d->again = d->again || m->times > 0;
+        d->asks = d->asks || is_asking(m);
+        d->answers = d->answers || !is_asking(m);
         if (m->times < UINT8_MAX)
             m->times++;
         d->eliciting = true;
@@ -385,7 +404,7 @@ static bool fill_put(engine *e, session *s, action *out, uint8_t *buffer, size_t
     out->connection = c->id;
     out->bytes = buffer;
     out->size = size + RECORD_PREFIX;
-    lane_put(c, out->size);
+    lane_put(e->now, c, out->size);
     return true;
 }
 

@@ -182,6 +182,7 @@ static void probe(engine *e, uint64_t now, session *s)
         dial_doubt(e, now, s);
     }
     lane_want(e, now, s, 0);
+    route_silent(e, now, s);
 }
 
 static void suspect(engine *e, uint64_t now, session *s)

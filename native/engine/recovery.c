@@ -2,6 +2,7 @@
 #include "engine/recovery.h"
 
 #include "engine/outbox.h"
+#include "engine/peer.h"
 #include "engine/pulse.h"
 #include "engine/route.h"
 #include "engine/state.h"
@@ -9,32 +10,10 @@
 #define REORDER_MAX 64u            /* packets: highest loss threshold (P5) */
 #define QUIET_PTOS 3u              /* PTOs in a row without any answer (P6) */
 #define QUIET_LEAST (300 * NS_PER_MS)
+#define SESSIONS_SEARCHED 64u      /* for a record that can be spared */
 #define LINGER 64u                 /* numbers behind the largest acknowledged: beyond the bitmap */
 
 /* ---- records ---- */
-
-record *recovery_record(engine *e, session *s)
-{
-    (void)s;
-    uint32_t index;
-    if (e->free_record_count > 0)
-        index = e->free_records[--e->free_record_count];
-    else if (e->fresh_records < e->config.records)
-        index = e->fresh_records++;
-    else
-        return NULL;
-    record *r = &e->records[index];
-    memset(r, 0, sizeof *r);
-    r->index = index;
-    list_init(&r->carried);
-    return r;
-}
-
-void recovery_unused(engine *e, record *r)
-{
-    ENSURE(list_empty(&r->carried));
-    e->free_records[e->free_record_count++] = r->index;
-}
 
 static void take_off(session *s, record *r)
 {
@@ -48,6 +27,54 @@ static void forget(engine *e, session *s, record *r)
     take_off(s, r);
     list_remove(&r->in_session);
     recovery_unused(e, r);
+}
+
+static bool forget_given_up(engine *e, session *s)
+{
+    list_link *at = list_first(&s->records);
+    for (; at != NULL; at = list_next(&s->records, at)) {
+        record *r = CONTAINER_OF(at, record, in_session);
+        if (r->given_up) {
+            forget(e, s, r);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Records of lost packets stay only to notice a spurious loss. Where nobody answers they would stay
+ * for ever, and with the table full of them not even a probe could leave (Q19). */
+static bool make_room(engine *e, session *s)
+{
+    if (forget_given_up(e, s))
+        return true;
+    list_link *at = list_first(&e->live);
+    for (unsigned i = 0; at != NULL && i < SESSIONS_SEARCHED; i++, at = list_next(&e->live, at))
+        if (forget_given_up(e, CONTAINER_OF(at, session, listed)))
+            return true;
+    return false;
+}
+
+record *recovery_record(engine *e, session *s)
+{
+    uint32_t index;
+    if (e->free_record_count == 0 && e->fresh_records == e->config.records && !make_room(e, s))
+        return NULL;
+    if (e->free_record_count > 0)
+        index = e->free_records[--e->free_record_count];
+    else
+        index = e->fresh_records++;
+    record *r = &e->records[index];
+    memset(r, 0, sizeof *r);
+    r->index = index;
+    list_init(&r->carried);
+    return r;
+}
+
+void recovery_unused(engine *e, record *r)
+{
+    ENSURE(list_empty(&r->carried));
+    e->free_records[e->free_record_count++] = r->index;
 }
 
 void recovery_sent(engine *e, uint64_t now, session *s, record *r)
@@ -213,6 +240,8 @@ static void resend_timeout(engine *e, uint64_t now, session *s)
         if (!r->given_up && now - r->sent >= overdue * 9 / 10)
             give_up(e, now, s, r, false);
     }
+    if (s->state == SESSION_UNCONFIRMED && s->pto_count >= 2)
+        dial_doubt(e, now, s); /* S5: its acceptor may have let it go; a new dial beside it tells */
     if (s->pto_count == QUIET_PTOS)
         window_collapse(&s->window);
     if (s->pto_count >= QUIET_PTOS && now - s->last_answer >= QUIET_LEAST && !s->quiet) {

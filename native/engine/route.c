@@ -9,6 +9,7 @@
 
 #define AMPLIFICATION 3u /* bytes sent to an unproved path per byte from it (S8) */
 #define PATH_PACKET 80u  /* bytes of a challenge, roughly */
+#define LANE0_PROBES 3u  /* over lane 0 without an answer: it may be dead */
 
 static void changed(engine *e, uint64_t now, session *s)
 {
@@ -72,6 +73,7 @@ applied route_got_response(engine *e, uint64_t now, session *s, const path *from
 static void switch_mode(engine *e, uint64_t now, session *s, path_kind mode)
 {
     s->route.mode = (uint8_t)mode;
+    s->route.lane0_doubted = false;
     changed(e, now, s);
     outbox_wake(e, s);
 }
@@ -102,12 +104,15 @@ void route_answered(engine *e, uint64_t now, session *s, path_kind kind, size_t 
     route *r = &s->route;
     if (r->mode == PATH_UDP && kind == PATH_UDP)
         consider_narrow(e, now, s, size);
+    if (kind == PATH_LANE0)
+        r->lane0_doubted = false;
     if (r->mode != PATH_LANE0 || kind != PATH_UDP)
         return;
     if (size < PACKET_BUDGET - PACKET_TAG_MAX)
         return; /* only full packets tell that UDP works (P10) */
     r->udp_answers++;
-    if (r->udp_answers >= ROUTE_ANSWERS && now - r->udp_since >= ROUTE_DWELL)
+    bool settled = r->udp_answers >= ROUTE_ANSWERS && now - r->udp_since >= ROUTE_DWELL;
+    if (settled || r->lane0_doubted)
         switch_mode(e, now, s, PATH_UDP);
 }
 
@@ -127,10 +132,14 @@ bool route_test_due(engine *e, uint64_t now, session *s)
     route *r = &s->route;
     if (!e->config.udp || r->mode != PATH_LANE0 || r->now.remote.port == 0)
         return false;
-    if (r->udp_tried != 0 && now - r->udp_tried < ROUTE_UDP_RETRY)
-        return false;
     if (s->state != SESSION_UP && s->state != SESSION_DRAINING)
         return false;
+    /* A connection may die without a word while UDP works: then each probe goes both ways (L2). */
+    bool silent = s->pulse.unanswered >= LANE0_PROBES && now - s->last_answer >= ROUTE_UDP_SILENCE;
+    uint64_t pause = silent ? e->config.probe_repeat : ROUTE_UDP_RETRY;
+    if (r->udp_tried != 0 && now - r->udp_tried < pause)
+        return false;
+    r->lane0_doubted = silent;
     r->udp_tried = now;
     return true;
 }

@@ -63,7 +63,7 @@ static serve *serve_new(engine *e, uint64_t now, session *s, const frame *f)
 static bool within_share(const engine *e, const session *s)
 {
     uint32_t free = e->config.serves - slots_count(&e->serve_slots);
-    if (free <= e->config.serves / 8)
+    if (free <= 1 + e->config.serves / 8)
         return false;
     uint64_t bytes = (s->serving + 1) * (uint64_t)cell_capacity(REQUEST_CELL);
     return s->serving == 0 || (s->serving + 1 <= free / 2 && bytes <= cells_room(&e->cells) / 2);

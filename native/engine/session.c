@@ -11,12 +11,13 @@
 
 /* ---- the table ---- */
 
+/* Not one of this very moment: whoever ended it may still hold it. */
 static bool reclaim_tombstone(engine *e, uint64_t now)
 {
     list_link *at = list_first(&e->live);
     for (int i = 0; at != NULL && i < TOMBSTONES_SEARCHED; i++, at = list_next(&e->live, at)) {
         session *s = CONTAINER_OF(at, session, listed);
-        if (s->state == SESSION_TOMBSTONE) {
+        if (s->state == SESSION_TOMBSTONE && s->began != now) {
             session_free(e, now, s);
             return true;
         }
@@ -300,10 +301,10 @@ void session_end(engine *e, uint64_t now, session *s, status reason, bool say)
 {
     if (!session_live(s))
         return;
+    e->counters.sessions_ended += s->state != SESSION_UNCONFIRMED; /* those were never made */
     s->state = SESSION_TOMBSTONE;
     s->reason = (uint8_t)reason;
     s->began = now;
-    e->counters.sessions_ended++;
     e->counters.peers_lost += reason == STATUS_LOST;
     trace_add(&e->trace, now, TRACE_SESSION_END, s->index)->detail = (uint32_t)reason;
     uint32_t chosen;

@@ -102,6 +102,7 @@ typedef struct {
     path response_to;
     uint64_t udp_since;    /* ns: of the present mode */
     uint64_t udp_tried;    /* ns: last full-size UDP probe while on lane 0 */
+    bool lane0_doubted;   /* probes over lane 0 stayed without an answer */
     uint32_t udp_answers;  /* in a row */
     uint32_t candidate_got, candidate_sent; /* bytes */
     uint8_t mode;          /* path_kind of ordinary packets */
@@ -127,6 +128,7 @@ typedef struct session {
     uint8_t attempt;   /* dialling: which of the hello states is newest */
     uint16_t theirs_port; /* on which the peer says it listens (S4) */
     uint64_t id, peer_id;
+    address dialled;   /* where message 1 went, if we dialled: known to work (M3) */
     uint64_t incarnation;
     uint64_t began;    /* ns: created, then confirmed, then ended */
     uint64_t rank;     /* counter of the message 1 that made it: which is newer (S6) */

@@ -7,22 +7,25 @@
 
 static const uint8_t table[TRANSFER_STATES][TRANSFER_INPUTS] = {
     /* from the peer: GRANTED, RESUME, FINAL, MISSING, BURN */
-    /* from ourselves: MOVE, ASK, FILL, LEAVE */
-    [TRANSFER_FREE] = {STAY, STAY, STAY, STAY, STAY, NEVER, NEVER, NEVER, NEVER},
+    /* from ourselves: MOVE, ASK, FILL, LEAVE, OFFER, ADMIT, FORGET */
+    [TRANSFER_FREE] = {STAY, STAY, STAY, STAY, STAY,
+                       NEVER, NEVER, NEVER, NEVER, SEND_OFFERING, RECEIVE_WAITING, NEVER},
     [SEND_OFFERING] = {SEND_ACTIVE, STAY, SEND_LEAVING, STAY, STAY,
-                       NEVER, NEVER, NEVER, SEND_LEAVING},
+                       NEVER, NEVER, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
     [SEND_ACTIVE] = {STAY, STAY, SEND_LEAVING, SEND_LEAVING, STAY,
-                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING},
+                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
     [SEND_ASSIGNING] = {STAY, SEND_ACTIVE, SEND_LEAVING, SEND_LEAVING, STAY,
-                        SEND_ASSIGNING, NEVER, NEVER, SEND_LEAVING},
+                        SEND_ASSIGNING, NEVER, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
     [SEND_ASKING] = {SEND_ACTIVE, STAY, SEND_LEAVING, SEND_LEAVING, STAY,
-                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING},
-    [SEND_LEAVING] = {STAY, STAY, STAY, STAY, STAY, NEVER, NEVER, NEVER, NEVER},
+                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
+    [SEND_LEAVING] = {STAY, STAY, STAY, STAY, STAY,
+                      NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, TRANSFER_FREE},
     [RECEIVE_WAITING] = {STAY, STAY, STAY, STAY, RECEIVE_LEAVING,
-                         NEVER, NEVER, RECEIVE_ACTIVE, RECEIVE_LEAVING},
+                         NEVER, NEVER, RECEIVE_ACTIVE, RECEIVE_LEAVING, NEVER, NEVER, NEVER},
     [RECEIVE_ACTIVE] = {STAY, STAY, STAY, STAY, RECEIVE_LEAVING,
-                        NEVER, NEVER, NEVER, RECEIVE_LEAVING},
-    [RECEIVE_LEAVING] = {STAY, STAY, STAY, STAY, STAY, NEVER, NEVER, NEVER, NEVER},
+                        NEVER, NEVER, NEVER, RECEIVE_LEAVING, NEVER, NEVER, NEVER},
+    [RECEIVE_LEAVING] = {STAY, STAY, STAY, STAY, STAY,
+                         NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, TRANSFER_FREE},
 };
 
 void transfer_input_apply(transfer *t, transfer_input input)
@@ -42,7 +45,7 @@ static bool leaving(const transfer *t)
 
 /* ---- the entry ---- */
 
-transfer *transfer_new(engine *e, session *s, transfer_state state)
+transfer *transfer_new(engine *e, session *s, transfer_input how)
 {
     uint32_t index;
     if (!slots_take(&e->transfer_slots, &index)) {
@@ -50,7 +53,8 @@ transfer *transfer_new(engine *e, session *s, transfer_state state)
         return NULL;
     }
     transfer *t = &e->transfers[index];
-    *t = (transfer){.session = s, .index = index, .state = (uint8_t)state};
+    *t = (transfer){.session = s, .index = index};
+    transfer_input_apply(t, how);
     t->timer.kind = TIMER_TRANSFER;
     t->offer.kind = MESSAGE_OFFER;
     t->query.kind = MESSAGE_QUERY;
@@ -110,7 +114,7 @@ void transfer_settle(engine *e, uint64_t now, transfer *t)
     drop_messages(t);
     timer_disarm(&e->timers, &t->timer);
     list_remove(&t->at);
-    t->state = TRANSFER_FREE;
+    transfer_input_apply(t, DO_FORGET);
     slots_give(&e->transfer_slots, t->index);
     if (s == NULL)
         return;
@@ -186,7 +190,7 @@ bool transfer_next(engine *e, uint64_t now, unsigned wanted, action *out)
     t->alloc_due = false;
     t->operations++;
     *out = (action){.kind = ACTION_ALLOC,
-                    .token = token_make(TOKEN_ALLOC, t, 0),
+                    .token = token_make(TOKEN_ALLOC, 0, t, 0),
                     .length = t->total};
     return true;
 }

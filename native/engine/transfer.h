@@ -88,17 +88,29 @@ typedef enum {
     DO_ASK,        /* all written, nothing heard */
     DO_FILL,       /* ALLOC succeeded */
     DO_LEAVE,      /* finished or given up by us */
+    DO_OFFER,      /* a new one, to send */
+    DO_ADMIT,      /* a new one, to receive */
+    DO_FORGET,     /* nothing needs the entry any more */
     TRANSFER_INPUTS,
 } transfer_input;
 
-/* Tokens of WRITE, READ and ALLOC: kind above, transfer's index + 1 (0: a sink), connection id.
- * A transfer lives until its operations are reported, so a late report finds the right one. */
+/* Tokens of WRITE, READ and ALLOC:
+ *
+ *     bits 62-63 kind | 56-61 running number | 32-55 transfer's index + 1, 0: a sink | connection id
+ *
+ * A transfer lives until its operations are reported, so a late report finds the right one. The
+ * running number keeps those apart that are outstanding together. */
 typedef enum { TOKEN_WRITE = 1, TOKEN_READ = 2, TOKEN_ALLOC = 3 } token_kind;
 
-static inline uint64_t token_make(token_kind kind, const transfer *t, uint32_t connection)
+#define TOKEN_NUMBERS 64u
+#define TOKEN_TRANSFERS 0xffffffu
+
+static inline uint64_t token_make(token_kind kind, uint8_t number, const transfer *t,
+                                  uint32_t connection)
 {
     uint64_t which = t == NULL ? 0 : (uint64_t)t->index + 1;
-    return (uint64_t)kind << 62 | which << 32 | connection;
+    return (uint64_t)kind << 62 | (uint64_t)(number % TOKEN_NUMBERS) << 56 | which << 32 |
+           connection;
 }
 
 /* ---- sending: transfer_send.c ---- */
@@ -145,7 +157,7 @@ void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result
                         uint64_t memory);
 
 /* ---- between the files of transfers ---- */
-transfer *transfer_new(engine *e, session *s, transfer_state state);
+transfer *transfer_new(engine *e, session *s, transfer_input how); /* NULL: table full */
 void transfer_input_apply(transfer *t, transfer_input input);
 /* LEAVING: gives back what nothing needs any more, at last the entry itself. Do not touch the
  * transfer afterwards: this may also end a drained session. */

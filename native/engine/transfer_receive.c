@@ -208,7 +208,7 @@ applied transfer_got_offer(engine *e, uint64_t now, session *s, const frame *f)
         e->counters.dropped[DROP_COPY]++; /* what had to be said is a message of its own */
         return APPLIED;
     }
-    transfer *t = transfer_new(e, s, RECEIVE_WAITING);
+    transfer *t = transfer_new(e, s, DO_ADMIT);
     if (t == NULL)
         return UNABLE;
     t->slot = f->transfer_slot;

@@ -20,7 +20,7 @@ static transfer *begin(engine *e, uint64_t now, session *s, carries what, uint64
     uint16_t slot;
     if (!slot_table_take(&s->sends, &e->cells, &slot))
         return NULL;
-    transfer *t = transfer_new(e, s, SEND_OFFERING);
+    transfer *t = transfer_new(e, s, DO_OFFER);
     if (t == NULL) {
         slot_table_untake(&s->sends, slot);
         return NULL;

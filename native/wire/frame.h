@@ -25,7 +25,7 @@ typedef enum {
     FRAME_PROBE = 1,      /* beat: answer at once with a PONG (L1) */
     FRAME_PONG = 2,       /* beat; number: of the probe; sent_us: its send time; held_us */
     FRAME_REQUEST = 3,    /* slot, sequence, remaining_ms, flags, method, extension, body */
-    FRAME_REPLY = 4,      /* slot, sequence, status (OK, EXCEPTION or CANCELLED), body */
+    FRAME_REPLY = 4,      /* slot, sequence, status (OK, EXCEPTION, CANCELLED ...), flags, body */
     FRAME_REFUSED = 5,    /* slot, sequence, status: it never ran and never will (C4) */
     FRAME_CANCEL = 6,     /* slot, sequence (C2) */
     FRAME_GRANTS = 7,     /* calls, transfers: slots the receiver may use from now on (C1) */

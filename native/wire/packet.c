@@ -3,7 +3,8 @@
 
 bool packet_header_read(const uint8_t *bytes, size_t size, packet_header *out)
 {
-    if (size < PACKET_HEADER + PACKET_PROLOGUE || (bytes[0] & 0xf3u) != PACKET_KIND || bytes[1] != 0)
+    if (size < PACKET_HEADER + PACKET_PROLOGUE || (bytes[0] & 0xf3u) != PACKET_KIND ||
+        bytes[1] != 0)
         return false;
     out->epoch = (bytes[0] >> 2) & 3u;
     out->session = load_u64(bytes + 2);
