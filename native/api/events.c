@@ -6,8 +6,8 @@
  *     the engine ]
  *
  * Entries are written under the engine's lock and published by a release store; Python reads only
- * up to the count a turn returned to it (Rule 7, E8). One entry stays free for RUDP_STOPPED. Results
- * of blocking calls go to their caller's cell instead (E9). */
+ * up to the count a turn returned to it (Rule 7, E8). One entry stays free for RUDP_STOPPED.
+ * Results of blocking calls go to their caller's cell instead (E9). */
 #define _GNU_SOURCE
 #include "api/node.h"
 
@@ -59,17 +59,17 @@ static uint64_t microseconds_left(uint64_t deadline, uint64_t now)
 
 static rudp_event events_translate(const node *n, uint64_t now, const event *e)
 {
-    rudp_event made = { .kind = (uint8_t)e->kind,
-                        .status = e->status,
-                        .outcome = e->outcome,
-                        .state = e->state,
-                        .flags = (uint8_t)((e->same_life ? 1 : 0) | (e->stalled ? 2 : 0)),
-                        .method_size = e->method_size,
-                        .extension_size = e->extension_size,
-                        .peer = e->peer,
-                        .id = e->id,
-                        .size = e->size,
-                        .made = now / NS_PER_US };
+    rudp_event made = {.kind = (uint8_t)e->kind,
+                       .status = e->status,
+                       .outcome = e->outcome,
+                       .state = e->state,
+                       .flags = (uint8_t)((e->same_life ? 1 : 0) | (e->stalled ? 2 : 0)),
+                       .method_size = e->method_size,
+                       .extension_size = e->extension_size,
+                       .peer = e->peer,
+                       .id = e->id,
+                       .size = e->size,
+                       .made = now / NS_PER_US};
     const uint8_t *first = e->kind == EVENT_REQUEST ? e->method : e->body;
     if (e->kind == EVENT_REQUEST)
         made.deadline = microseconds_left(e->deadline, now);
@@ -94,33 +94,31 @@ static void events_take(void *context, uint64_t now, const event *e)
     waiter_tell(n, &cell->word, WAIT_NEWS);
 }
 
-static void events_released(void *context, message *m)
+static void events_released(void *context, parcel *m)
 {
     node *n = context;
     list_remove(&m->link);
-    message_released(n, m);
+    parcel_released(n, m);
 }
 
 loop_owner events_owner(node *n)
 {
-    return (loop_owner){ .context = n,
-                         .room = events_room,
-                         .event = events_take,
-                         .released = events_released };
+    return (loop_owner){
+        .context = n, .room = events_room, .event = events_take, .released = events_released};
 }
 
 /* The pushers' stack, newest first, becomes a list, oldest first. */
 static void released_collect(node *n)
 {
-    message *newest = atomic_exchange(&n->released, NULL);
-    message *oldest = NULL;
+    parcel *newest = atomic_exchange(&n->released, NULL);
+    parcel *oldest = NULL;
     while (newest != NULL) {
-        message *next = newest->next;
+        parcel *next = newest->next;
         newest->next = oldest;
         oldest = newest;
         newest = next;
     }
-    message **end = &n->reporting;
+    parcel **end = &n->reporting;
     while (*end != NULL)
         end = &(*end)->next;
     *end = oldest;
@@ -131,10 +129,10 @@ void events_report_released(node *n, uint64_t now)
     if (atomic_load(&n->released) != NULL)
         released_collect(n);
     while (n->reporting != NULL && events_room(n)) {
-        message *m = n->reporting;
+        parcel *m = n->reporting;
         n->reporting = m->next;
-        rudp_event made = { .kind = RUDP_RELEASED, .id = m->token, .made = now / NS_PER_US };
-        message_free(m);
+        rudp_event made = {.kind = RUDP_RELEASED, .id = m->token, .made = now / NS_PER_US};
+        parcel_free(m);
         events_file(n, &made);
     }
 }
@@ -155,7 +153,7 @@ void events_settle(node *n, uint64_t now)
 
 void events_stopped(node *n)
 {
-    rudp_event made = { .kind = RUDP_STOPPED, .status = STATUS_BROKEN };
+    rudp_event made = {.kind = RUDP_STOPPED, .status = STATUS_BROKEN};
     made.made = clock_now() / NS_PER_US;
     n->reading = false; /* whoever runs this turn: nobody will read its count now */
     events_file(n, &made);
@@ -181,8 +179,8 @@ void events_close(node *n)
 {
     released_collect(n);
     while (n->reporting != NULL) {
-        message *m = n->reporting;
+        parcel *m = n->reporting;
         n->reporting = m->next;
-        message_free(m);
+        parcel_free(m);
     }
 }

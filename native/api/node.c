@@ -1,7 +1,8 @@
 /* node.c - "what does opening a node make, and in which order does closing undo it?"
  *
- *   open    memory -> sockets (the port is known) -> engine -> standby's set, then the loop's -> thread
- *   close   drain -> CLOSE to everybody -> thread ends -> nobody waits any more -> memory
+ *   open    memory -> sockets (now the port is known) -> engine -> the standby's set, then the
+ *           loop's -> thread
+ *   close   drain -> CLOSE to everybody -> nobody waits any more -> thread ends -> memory
  *
  * Two mappings. One is wiped in a forked child (K2): the word `alive`, the lanes' keys, the engine
  * with its session keys. The other is what threads and Python share: events, cells, submissions.
@@ -64,11 +65,28 @@ static void times_from(config *c, uint64_t lost_after)
     c->parked_lost_after = lost_after * 9 / 4;
 }
 
+/* Half of what this process may have at all: of the machine, or of its control group (A1). */
+static uint64_t half_of_memory(void)
+{
+    uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    FILE *file = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (file != NULL) {
+        char text[32];
+        uint64_t limit = fgets(text, sizeof text, file) != NULL ? strtoull(text, NULL, 10) : 0;
+        if (limit != 0 && limit < all) /* "max" reads as 0 */
+            all = limit;
+        fclose(file);
+    }
+    return all / 2;
+}
+
 static config config_from(const rudp_options *o)
 {
     config c = config_default();
-    if (o->max_message != 0)
-        c.max_message = o->max_message;
+    uint64_t most = half_of_memory();
+    c.max_message = o->max_message != 0 ? o->max_message : c.max_message;
+    if (c.max_message > most)
+        c.max_message = most;
     if (o->request_credit != 0)
         c.request_credit = o->request_credit;
     if (o->reply_credit != 0)
@@ -93,8 +111,8 @@ static config config_from(const rudp_options *o)
 
 static void *node_map(size_t size)
 {
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
     return at == MAP_FAILED ? NULL : at;
 }
 
@@ -131,7 +149,7 @@ static bool node_map_wiped(node *n)
 
 static bool core_watch(const node *n, int fd)
 {
-    struct epoll_event watch = { .events = EPOLLIN };
+    struct epoll_event watch = {.events = EPOLLIN};
     return epoll_ctl(n->core_fd, EPOLL_CTL_ADD, fd, &watch) == 0;
 }
 
@@ -183,7 +201,7 @@ static void node_free(node *n)
     if (n->lanes.commands != NULL)
         lanes_close(&n->lanes);
     loop_close(&n->loop);
-    const int fds[] = { n->core_fd, n->bell.fd, n->kick.fd };
+    const int fds[] = {n->core_fd, n->bell.fd, n->kick.fd};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)
             close(fds[i]);
@@ -202,10 +220,10 @@ static int node_open(node *n, const rudp_options *o, const char **what)
     *what = "memory";
     if (!node_map_shared(n) || !node_map_wiped(n))
         return RUDP_MEMORY;
-    loop_options options = { .config = &n->config,
-                             .listen = address_from(&o->listen),
-                             .lanes = &n->lanes,
-                             .owner = events_owner(n) };
+    loop_options options = {.config = &n->config,
+                            .listen = address_from(&o->listen),
+                            .lanes = &n->lanes,
+                            .owner = events_owner(n)};
     errno = loop_open(&n->loop, &options, what);
     if (errno != 0)
         return RUDP_SYSTEM;
@@ -273,6 +291,7 @@ static void close_work(node *n, void *argument)
 {
     (void)argument;
     uint64_t now = loop_now(&n->loop);
+    events_discard(n, now);
     submissions_take(n, now);
     engine_close(n->engine, now);
     loop_turn(&n->loop, now, TURN_OUT);
@@ -322,6 +341,8 @@ int rudp_close_wait(rudp_node *n, uint64_t timeout_us)
         result = waiter_wait(n, &word, node_is_idle, NULL, deadline);
     } while (result == RUDP_SIGNAL);
     locked(n, close_work, NULL);
+    if (atomic_load(&n->status) == RUDP_BROKEN)
+        result = RUDP_BROKEN;
     int open = NODE_OPEN;
     atomic_compare_exchange_strong(&n->status, &open, RUDP_CLOSED);
     node_wait_for_users(n);
@@ -329,18 +350,24 @@ int rudp_close_wait(rudp_node *n, uint64_t timeout_us)
     events_close(n);
     for (list_link *at; (at = list_first(&n->outgoing)) != NULL;) {
         list_remove(at);
-        message_free(CONTAINER_OF(at, message, link));
+        parcel_free(CONTAINER_OF(at, parcel, link));
     }
     node_free(n);
-    return result == 0 ? 0 : RUDP_TIMEOUT;
+    return result;
 }
 
 /* Only closes what the child has copies of; locks and memory may be in any state. */
 int rudp_forget(rudp_node *n)
 {
-    const int fds[] = { n->loop.udp.fd, n->loop.timer_fd, n->loop.connections.epfd,
-                        n->loop.connections.listener, n->lanes.epfd, n->lanes.wake_fd,
-                        n->core_fd, n->bell.fd, n->kick.fd };
+    const int fds[] = {n->loop.udp.fd,
+                       n->loop.timer_fd,
+                       n->loop.connections.epfd,
+                       n->loop.connections.listener,
+                       n->lanes.epfd,
+                       n->lanes.wake_fd,
+                       n->core_fd,
+                       n->bell.fd,
+                       n->kick.fd};
     if (node_forked(n) == 0)
         return RUDP_INVALID;
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
@@ -403,7 +430,7 @@ int64_t rudp_peer_wait(rudp_node *n, const rudp_address *at)
     int gate = node_gate(n);
     if (gate != 0)
         return gate;
-    peer_query q = { .remote = address_from(at) };
+    peer_query q = {.remote = address_from(at)};
     if ((q.remote.family != 4 && q.remote.family != 6) || q.remote.port == 0)
         return RUDP_INVALID;
     locked(n, peer_work, &q);

@@ -57,7 +57,7 @@ typedef enum {
     SUBMIT_WATCH,
 } submit_kind;
 
-enum { SUBMIT_COUNT = 1024, SUBMIT_BYTES = 1200 };
+enum { SUBMIT_COUNT = 4096, SUBMIT_BYTES = 1200 };
 
 typedef struct {
     uint64_t id;       /* handle or request */
@@ -70,11 +70,11 @@ typedef struct {
 } submission;
 
 typedef struct {
-    uint64_t written;           /* under the lock; published in `ready` */
-    uint64_t freed;             /* the engine knows that these were taken */
-    _Atomic uint64_t ready;     /* events made, in all: the reader's acquire (Rule 7) */
-    _Atomic uint64_t taken;     /* events the reader is done with, in all */
-    rudp_event *events;         /* RUDP_EVENTS of them */
+    uint64_t written;       /* under the lock; published in `ready` */
+    uint64_t freed;         /* the engine knows that these were taken */
+    _Atomic uint64_t ready; /* events made, in all: the reader's acquire (Rule 7) */
+    _Atomic uint64_t taken; /* events the reader is done with, in all */
+    rudp_event *events;     /* RUDP_EVENTS of them */
 } event_ring;
 
 typedef struct {
@@ -85,18 +85,18 @@ typedef struct {
 
 struct rudp_node {
     const _Atomic uint32_t *alive;
-    _Atomic int status;          /* NODE_OPEN, RUDP_CLOSED, RUDP_BROKEN */
+    _Atomic int status; /* NODE_OPEN, RUDP_CLOSED, RUDP_BROKEN */
     pthread_mutex_t lock;
-    _Atomic uint32_t pending;    /* somebody wants a turn: turn_kind + 1 */
-    _Atomic uint64_t moves;      /* turns by Python and blocking callers (Rule 4) */
-    _Atomic uint32_t driver;     /* 1: a loop runs turns (Rule 5) */
-    _Atomic uint32_t leader;     /* 1: a blocking caller does */
-    _Atomic uint32_t users;      /* threads inside a _wait function */
-    _Atomic uint32_t queued;     /* what the reader said last (L9) */
+    _Atomic uint32_t pending;        /* somebody wants a turn: turn_kind + 1 */
+    _Atomic uint64_t moves;          /* turns by Python and blocking callers (Rule 4) */
+    _Atomic uint32_t driver;         /* 1: a loop runs turns (Rule 5) */
+    _Atomic uint32_t leader;         /* 1: a blocking caller does */
+    _Atomic uint32_t users;          /* threads inside a _wait function */
+    _Atomic uint32_t queued;         /* what the reader said last (L9) */
     _Atomic uintptr_t reader_thread; /* pthread_self of who ran rudp_turn or rudp_events_wait */
-    atomic_bool submitted;       /* something, since the reader's last turn */
-    atomic_bool progressed;      /* the reader took events since the engine was told */
-    bool reading;                /* under the lock: this turn's runner is the reader (Rule 8) */
+    atomic_bool submitted;           /* something, since the reader's last turn */
+    atomic_bool progressed;          /* the reader took events since the engine was told */
+    bool reading;                    /* under the lock: this turn's runner is the reader (Rule 8) */
 
     engine *engine;
     config config;
@@ -107,22 +107,22 @@ struct rudp_node {
     call_cell *cells;
     _Atomic uint32_t reader_word; /* of a dispatcher in rudp_events_wait */
     ring submissions;
-    list_link outgoing;           /* messages the engine holds; under the lock */
-    _Atomic(message *) released;  /* messages to be reported as released, newest first */
-    message *reporting;           /* the same, oldest first; under the lock */
+    list_link outgoing;         /* messages the engine holds; under the lock */
+    _Atomic(parcel *) released; /* messages to be reported as released, newest first */
+    parcel *reporting;          /* the same, oldest first; under the lock */
 
-    int core_fd;                  /* what a loop waits on (Rule 11) */
-    doorbell bell;                /* in it: events for the reader */
-    doorbell kick;                /* for a leader who sleeps on the descriptors */
+    int core_fd;   /* what a loop waits on (Rule 11) */
+    doorbell bell; /* in it: events for the reader */
+    doorbell kick; /* for a leader who sleeps on the descriptors */
     pthread_mutex_t followers_lock;
-    list_link followers;          /* blocking callers who sleep */
+    list_link followers;             /* blocking callers who sleep */
     uint64_t spin_after, spin_pause; /* leader's: no spinning before; doubles (Rule 15) */
     uint32_t spin_misses;
     standby standby;
 
-    void *wiped;                  /* mapping: alive, lane keys, engine */
+    void *wiped; /* mapping: alive, lane keys, engine */
     size_t wiped_size;
-    void *mapped;                 /* mapping: events, cells, submissions */
+    void *mapped; /* mapping: events, cells, submissions */
     size_t mapped_size;
     char broken[ENSURE_MESSAGE_SIZE];
 };
@@ -156,7 +156,7 @@ void node_turn(node *n, turn_kind kind, bool reading);
 
 void submissions_take(node *n, uint64_t now);
 /* A message nobody will send: it is reported as released. Any thread. */
-void message_released(node *n, message *m);
+void parcel_released(node *n, parcel *m);
 
 /* ---- events.c ---- */
 

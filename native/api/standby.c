@@ -24,8 +24,8 @@
 #include "io/clock.h"
 #include "io/pool.h"
 
-#define NAP (5 * NS_PER_MS)
-#define NAP_MOST (50 * NS_PER_MS)
+#define NAP        (5 * NS_PER_MS)
+#define NAP_MOST   (50 * NS_PER_MS)
 #define PARK_AFTER NS_PER_S
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -52,10 +52,10 @@ typedef struct {
 
 static bool standby_watch(node *n, int operation, uint32_t events)
 {
-    const int fds[] = { n->loop.udp.fd, n->loop.timer_fd, n->loop.connections.epfd };
+    const int fds[] = {n->loop.udp.fd, n->loop.timer_fd, n->loop.connections.epfd};
     bool ok = true;
     for (uint32_t i = 0; i < 3; i++) {
-        struct epoll_event watch = { .events = events, .data.u64 = TAG_UDP + i };
+        struct epoll_event watch = {.events = events, .data.u64 = TAG_UDP + i};
         ok &= epoll_ctl(n->lanes.epfd, operation, fds[i], &watch) == 0;
     }
     return ok;
@@ -68,9 +68,9 @@ bool standby_prepare(node *n)
 
 static bool something_waits(const node *n)
 {
-    struct pollfd fds[] = { { .fd = n->loop.udp.fd, .events = POLLIN },
-                            { .fd = n->loop.timer_fd, .events = POLLIN },
-                            { .fd = n->loop.connections.epfd, .events = POLLIN } };
+    struct pollfd fds[] = {{.fd = n->loop.udp.fd, .events = POLLIN},
+                           {.fd = n->loop.timer_fd, .events = POLLIN},
+                           {.fd = n->loop.connections.epfd, .events = POLLIN}};
     return poll(fds, 3, 0) > 0;
 }
 
@@ -212,7 +212,7 @@ static bool move_bytes(node *n)
 
 static void *standby_main(void *argument)
 {
-    watchman w = { .node = argument, .state = PARKED };
+    watchman w = {.node = argument, .state = PARKED};
     node *n = w.node;
     struct epoll_event events[LANES_EVENTS];
     while (!atomic_load(&n->standby.stop)) {

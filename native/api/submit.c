@@ -4,7 +4,11 @@
  *   lock taken   into the ring; the next turn takes it from there, in order
  *
  * Ordering is what the first line is about: a cancel that went straight in would overtake its call
- * in the ring. */
+ * in the ring.
+ *
+ * The trap: a caller who has read a result may use its handle's index again at once, while the
+ * engine learns only with the next turn that the result was taken. Such a call waits in the ring
+ * until then, and what is behind it too. */
 #define _GNU_SOURCE
 #include "api/node.h"
 
@@ -20,9 +24,9 @@ typedef struct {
 
 /* ---- memory ---- */
 
-void message_released(node *n, message *m)
+void parcel_released(node *n, parcel *m)
 {
-    message *top = atomic_load(&n->released);
+    parcel *top = atomic_load(&n->released);
     do {
         m->next = top;
     } while (!atomic_compare_exchange_weak(&n->released, &top, m));
@@ -32,19 +36,19 @@ void message_released(node *n, message *m)
 static uint64_t memory_hand_over(node *n, uint64_t handle)
 {
     if (handle != 0)
-        list_push_back(&n->outgoing, &((message *)(uintptr_t)handle)->link);
+        list_push_back(&n->outgoing, &((parcel *)(uintptr_t)handle)->link);
     return handle;
 }
 
 static uint64_t memory_size(uint64_t handle)
 {
-    return handle == 0 ? 0 : ((message *)(uintptr_t)handle)->size;
+    return handle == 0 ? 0 : ((parcel *)(uintptr_t)handle)->size;
 }
 
 rudp_memory *rudp_memory_new(uint64_t token, uint32_t count, void *const *parts,
                              const size_t *sizes)
 {
-    return message_new(token, count, parts, sizes);
+    return parcel_new(token, count, parts, sizes);
 }
 
 void rudp_release(void *memory)
@@ -54,46 +58,64 @@ void rudp_release(void *memory)
 
 /* ---- into the engine, under the lock ---- */
 
-static void submit_call(node *n, uint64_t now, const command *c)
+/* A result of this call index lies in the event ring, and the engine does not know it was taken. */
+static bool index_is_untaken(const node *n, uint64_t handle)
+{
+    for (uint64_t i = n->ring.freed; i != n->ring.written; i++) {
+        const rudp_event *e = &n->ring.events[i % RUDP_EVENTS];
+        if (e->kind == RUDP_DONE && ((e->id ^ handle) & 0xffffff) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* False: not now, but after the next events were taken. */
+static bool submit_call(node *n, uint64_t now, const command *c)
 {
     const submission *s = &c->fixed;
-    call_command call = { .handle = s->id,
-                          .peer = s->peer,
-                          .owner = s->owner,
-                          .deadline = s->deadline,
-                          .method = c->method,
-                          .method_size = (uint8_t)s->method_size,
-                          .body = s->memory == 0 ? c->body : NULL,
-                          .size = s->memory == 0 ? s->size : memory_size(s->memory),
-                          .memory = memory_hand_over(n, s->memory) };
-    if (engine_call(n->engine, now, &call) || s->memory == 0)
-        return;
-    list_remove(&((message *)(uintptr_t)s->memory)->link);
-    message_released(n, (message *)(uintptr_t)s->memory);
+    call_command call = {.handle = s->id,
+                         .peer = s->peer,
+                         .owner = s->owner,
+                         .deadline = s->deadline,
+                         .method = c->method,
+                         .method_size = (uint8_t)s->method_size,
+                         .body = s->memory == 0 ? c->body : NULL,
+                         .size = s->memory == 0 ? s->size : memory_size(s->memory),
+                         .memory = memory_hand_over(n, s->memory)};
+    if (engine_call(n->engine, now, &call))
+        return true;
+    parcel *m = (parcel *)(uintptr_t)s->memory;
+    bool later = index_is_untaken(n, s->id);
+    if (m != NULL)
+        list_remove(&m->link);
+    if (m != NULL && !later)
+        parcel_released(n, m); /* in use: the caller's mistake, nothing was taken */
+    return !later;
 }
 
 static void submit_reply(node *n, uint64_t now, const command *c)
 {
     const submission *s = &c->fixed;
-    reply_command reply = { .request = s->id,
-                            .status = s->status,
-                            .body = s->memory == 0 ? c->body : NULL,
-                            .size = s->memory == 0 ? s->size : memory_size(s->memory),
-                            .memory = memory_hand_over(n, s->memory) };
+    reply_command reply = {.request = s->id,
+                           .status = s->status,
+                           .body = s->memory == 0 ? c->body : NULL,
+                           .size = s->memory == 0 ? s->size : memory_size(s->memory),
+                           .memory = memory_hand_over(n, s->memory)};
     engine_reply(n->engine, now, &reply);
 }
 
-static void submit_apply(node *n, uint64_t now, const command *c)
+static bool submit_apply(node *n, uint64_t now, const command *c)
 {
     const submission *s = &c->fixed;
     switch ((submit_kind)s->kind) {
-    case SUBMIT_CALL: submit_call(n, now, c); break;
+    case SUBMIT_CALL: return submit_call(n, now, c);
     case SUBMIT_CANCEL: engine_cancel(n->engine, now, s->id); break;
     case SUBMIT_TAKEN: engine_taken(n->engine, now, s->id); break;
     case SUBMIT_REPLY: submit_reply(n, now, c); break;
     case SUBMIT_REFUSE: engine_refuse(n->engine, now, s->id, (status)s->status); break;
     case SUBMIT_WATCH: engine_peer_watch(n->engine, now, s->peer, s->watch != 0); break;
     }
+    return true;
 }
 
 void submissions_take(node *n, uint64_t now)
@@ -102,20 +124,27 @@ void submissions_take(node *n, uint64_t now)
         const submission *s = ring_front(&n->submissions);
         if (s == NULL)
             return;
-        command c = { .method = s->bytes, .body = s->bytes + s->method_size };
+        command c = {.method = s->bytes, .body = s->bytes + s->method_size};
         memcpy(&c.fixed, s, offsetof(submission, bytes));
-        submit_apply(n, now, &c);
+        if (!submit_apply(n, now, &c))
+            return;
         ring_pop(&n->submissions);
     }
 }
 
 /* ---- from the caller ---- */
 
+typedef struct {
+    const command *command;
+    bool done;
+} direct;
+
 static void submit_direct(node *n, void *argument)
 {
+    direct *d = argument;
     uint64_t now = loop_now(&n->loop);
     submissions_take(n, now);
-    submit_apply(n, now, argument);
+    d->done = ring_empty(&n->submissions) && submit_apply(n, now, d->command);
 }
 
 static int submit_later(node *n, const command *c)
@@ -137,8 +166,8 @@ static int submit_later(node *n, const command *c)
  * a thread that ran a handler, has nobody to flush for it. */
 static bool submit_needs_turn(const node *n, const submission *s)
 {
-    bool waits = s->kind == SUBMIT_TAKEN ||
-                 (s->kind == SUBMIT_CALL && s->owner == NODE_OWNER_WAITER);
+    bool waits =
+        s->kind == SUBMIT_TAKEN || (s->kind == SUBMIT_CALL && s->owner == NODE_OWNER_WAITER);
     return !waits && (uintptr_t)pthread_self() !=
                          atomic_load_explicit(&n->reader_thread, memory_order_relaxed);
 }
@@ -152,7 +181,10 @@ static int submit(node *n, const command *c)
     if (pthread_mutex_trylock(&n->lock) != 0) {
         result = submit_later(n, c);
     } else {
-        result = node_guard(n, submit_direct, (void *)(uintptr_t)c) ? 0 : RUDP_BROKEN;
+        direct d = {.command = c};
+        result = node_guard(n, submit_direct, &d) ? 0 : RUDP_BROKEN;
+        if (result == 0 && !d.done)
+            result = submit_later(n, c);
         node_unlock(n);
     }
     if (submit_needs_turn(n, &c->fixed))
@@ -167,7 +199,7 @@ static int submit_memory(node *n, const command *c)
 {
     int result = submit(n, c);
     if (result < 0 && result != RUDP_FORKED)
-        message_released(n, (message *)(uintptr_t)c->fixed.memory);
+        parcel_released(n, (parcel *)(uintptr_t)c->fixed.memory);
     return result;
 }
 
@@ -181,13 +213,13 @@ static command call_of(uint64_t handle, uint32_t peer, int owner, uint64_t timeo
                        const char *method, size_t method_size)
 {
     uint64_t timeout = timeout_us > TIME_NEVER / NS_PER_US ? TIME_NEVER : timeout_us * NS_PER_US;
-    return (command){ .fixed = { .kind = SUBMIT_CALL,
-                                 .id = handle,
-                                 .peer = peer,
-                                 .owner = (uint8_t)owner,
-                                 .deadline = time_after(clock_now(), timeout),
-                                 .method_size = (uint16_t)method_size },
-                      .method = (const uint8_t *)method };
+    return (command){.fixed = {.kind = SUBMIT_CALL,
+                               .id = handle,
+                               .peer = peer,
+                               .owner = (uint8_t)owner,
+                               .deadline = time_after(clock_now(), timeout),
+                               .method_size = (uint16_t)method_size},
+                     .method = (const uint8_t *)method};
 }
 
 /* A blocking caller's cell is made ready before anybody can fill it. */
@@ -215,15 +247,14 @@ int rudp_call(rudp_node *n, uint64_t handle, uint32_t peer, int owner, uint64_t 
     return submit(n, &c);
 }
 
-int rudp_call_memory(rudp_node *n, uint64_t handle, uint32_t peer, int owner,
-                     uint64_t timeout_us, const char *method, size_t method_size,
-                     rudp_memory *memory)
+int rudp_call_memory(rudp_node *n, uint64_t handle, uint32_t peer, int owner, uint64_t timeout_us,
+                     const char *method, size_t method_size, rudp_memory *memory)
 {
     int gate = node_forked(n);
     if (gate != 0)
         return gate;
     if (!call_fits(n, handle, method_size, 0)) {
-        message_released(n, memory);
+        parcel_released(n, memory);
         return RUDP_INVALID;
     }
     command c = call_of(handle, peer, owner, timeout_us, method, method_size);
@@ -234,44 +265,43 @@ int rudp_call_memory(rudp_node *n, uint64_t handle, uint32_t peer, int owner,
 
 int rudp_cancel(rudp_node *n, uint64_t handle)
 {
-    return submit(n, &(command){ .fixed = { .kind = SUBMIT_CANCEL, .id = handle } });
+    return submit(n, &(command){.fixed = {.kind = SUBMIT_CANCEL, .id = handle}});
 }
 
 int rudp_taken(rudp_node *n, uint64_t handle)
 {
-    return submit(n, &(command){ .fixed = { .kind = SUBMIT_TAKEN, .id = handle } });
+    return submit(n, &(command){.fixed = {.kind = SUBMIT_TAKEN, .id = handle}});
 }
 
 int rudp_watch(rudp_node *n, uint32_t peer, int watch)
 {
-    return submit(
-        n, &(command){ .fixed = { .kind = SUBMIT_WATCH, .peer = peer, .watch = watch != 0 } });
+    return submit(n,
+                  &(command){.fixed = {.kind = SUBMIT_WATCH, .peer = peer, .watch = watch != 0}});
 }
 
 int rudp_reply(rudp_node *n, uint64_t request, int how, const char *body, size_t size)
 {
     if (size > RUDP_PACKET_REPLY)
         return RUDP_INVALID;
-    return submit(n, &(command){ .fixed = { .kind = SUBMIT_REPLY,
-                                            .id = request,
-                                            .status = (uint8_t)how,
-                                            .size = (uint16_t)size },
-                                 .body = (const uint8_t *)body });
+    return submit(n, &(command){.fixed = {.kind = SUBMIT_REPLY,
+                                          .id = request,
+                                          .status = (uint8_t)how,
+                                          .size = (uint16_t)size},
+                                .body = (const uint8_t *)body});
 }
 
 int rudp_reply_memory(rudp_node *n, uint64_t request, int how, rudp_memory *memory)
 {
-    return submit_memory(n, &(command){ .fixed = { .kind = SUBMIT_REPLY,
-                                                   .id = request,
-                                                   .status = (uint8_t)how,
-                                                   .memory = memory_handle(memory) } });
+    return submit_memory(n, &(command){.fixed = {.kind = SUBMIT_REPLY,
+                                                 .id = request,
+                                                 .status = (uint8_t)how,
+                                                 .memory = memory_handle(memory)}});
 }
 
 int rudp_refuse(rudp_node *n, uint64_t request, int how)
 {
-    return submit(n, &(command){ .fixed = { .kind = SUBMIT_REFUSE,
-                                            .id = request,
-                                            .status = (uint8_t)how } });
+    return submit(
+        n, &(command){.fixed = {.kind = SUBMIT_REFUSE, .id = request, .status = (uint8_t)how}});
 }
 
 /* ---- waiting for one ---- */

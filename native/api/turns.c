@@ -44,8 +44,8 @@ static void turn_work(node *n, void *argument)
 {
     const turn_kind *kind = argument;
     uint64_t now = loop_now(&n->loop);
-    submissions_take(n, now);
     events_settle(n, now);
+    submissions_take(n, now);
     events_report_released(n, now);
     loop_turn(&n->loop, now, *kind);
     events_report_released(n, now);

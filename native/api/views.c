@@ -39,18 +39,18 @@ static void view_work(node *n, void *argument)
     q->found = engine_peer_view(n->engine, now, q->peer, &v);
     if (!q->found)
         return;
-    *q->out = (rudp_peer_view){ .state = v.state,
-                                .stalled = v.stalled,
-                                .path = v.path,
-                                .reason = v.reason,
-                                .calls = v.calls,
-                                .lanes = v.lanes,
-                                .incarnation = v.incarnation,
-                                .rtt_us = v.rtt / NS_PER_US,
-                                .rtt_variance_us = v.rtt_variance / NS_PER_US,
-                                .sent = v.sent,
-                                .lost = v.lost,
-                                .clock_offset_us = v.clock_offset_us };
+    *q->out = (rudp_peer_view){.state = v.state,
+                               .stalled = v.stalled,
+                               .path = v.path,
+                               .reason = v.reason,
+                               .calls = v.calls,
+                               .lanes = v.lanes,
+                               .incarnation = v.incarnation,
+                               .rtt_us = v.rtt / NS_PER_US,
+                               .rtt_variance_us = v.rtt_variance / NS_PER_US,
+                               .sent = v.sent,
+                               .lost = v.lost,
+                               .clock_offset_us = v.clock_offset_us};
     if (v.stalled_since != 0 && now > v.stalled_since)
         q->out->stalled_us = (now - v.stalled_since) / NS_PER_US;
     memcpy(&q->out->remote, &v.remote, sizeof q->out->remote);
@@ -61,15 +61,15 @@ int rudp_peer_view_wait(rudp_node *n, uint32_t peer, rudp_peer_view *out)
     int forked = node_forked(n);
     if (forked != 0)
         return forked;
-    view_query q = { .peer = peer, .out = out };
+    view_query q = {.peer = peer, .out = out};
     look(n, view_work, &q);
     return q.found ? 0 : RUDP_INVALID;
 }
 
 #define COUNTER_NAME(name, text) #name,
-static const char *const counter_names[] = { COUNTER_LIST(COUNTER_NAME) };
+static const char *const counter_names[] = {COUNTER_LIST(COUNTER_NAME)};
 #define COUNTER_DROP(name, text) "dropped_" #name,
-static const char *const drop_counter_names[] = { DROP_LIST(COUNTER_DROP) };
+static const char *const drop_counter_names[] = {DROP_LIST(COUNTER_DROP)};
 
 enum { COUNTERS_PLAIN = sizeof counter_names / sizeof counter_names[0] };
 
@@ -95,7 +95,7 @@ int rudp_counters_wait(rudp_node *n, uint64_t *out, uint32_t count)
     if (forked != 0)
         return forked;
     uint32_t all = COUNTERS_PLAIN + DROP_COUNT;
-    counters_query q = { .out = out, .count = count < all ? count : all };
+    counters_query q = {.out = out, .count = count < all ? count : all};
     look(n, counters_work, &q);
     return (int)all;
 }
@@ -132,7 +132,7 @@ int rudp_trace_wait(rudp_node *n, uint8_t *out, size_t size)
     int forked = node_forked(n);
     if (forked != 0)
         return forked;
-    trace_query q = { .out = out, .size = size };
+    trace_query q = {.out = out, .size = size};
     look(n, trace_work, &q);
     return q.count;
 }

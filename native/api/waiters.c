@@ -23,10 +23,10 @@
 
 #include "io/clock.h"
 
-#define SPIN_MOST (30 * NS_PER_US)
-#define SPIN_YIELD_LONG (100 * NS_PER_US)
-#define SPIN_PAUSE_FIRST (100 * NS_PER_MS)
-#define SPIN_PAUSE_MOST (8 * NS_PER_S)
+#define SPIN_MOST         (30 * NS_PER_US)
+#define SPIN_YIELD_LONG   (100 * NS_PER_US)
+#define SPIN_PAUSE_FIRST  (100 * NS_PER_MS)
+#define SPIN_PAUSE_MOST   (8 * NS_PER_S)
 #define SPIN_PAUSE_MISSES (20 * NS_PER_MS)
 
 enum { SPIN_MISSES = 4, WAIT_AGAIN = 1 };
@@ -44,8 +44,8 @@ static struct timespec time_left(uint64_t deadline, uint64_t now)
     uint64_t left = deadline > now ? deadline - now : 0;
     if (left > 3600 * NS_PER_S)
         left = 3600 * NS_PER_S; /* the wait is begun again */
-    return (struct timespec){ .tv_sec = (time_t)(left / NS_PER_S),
-                              .tv_nsec = (long)(left % NS_PER_S) };
+    return (struct timespec){.tv_sec = (time_t)(left / NS_PER_S),
+                             .tv_nsec = (long)(left % NS_PER_S)};
 }
 
 void waiter_tell(node *n, _Atomic uint32_t *word, uint32_t bits)
@@ -60,8 +60,7 @@ void waiter_tell(node *n, _Atomic uint32_t *word, uint32_t bits)
 void waiters_wake_all(node *n)
 {
     pthread_mutex_lock(&n->followers_lock);
-    for (list_link *at = list_first(&n->followers); at != NULL;
-         at = list_next(&n->followers, at))
+    for (list_link *at = list_first(&n->followers); at != NULL; at = list_next(&n->followers, at))
         waiter_tell(n, CONTAINER_OF(at, waiter, link)->word, WAIT_LEAD);
     pthread_mutex_unlock(&n->followers_lock);
     doorbell_ring(&n->kick);
@@ -116,10 +115,10 @@ static bool leader_spin(node *n, const waiter *w, uint64_t now)
 /* Not on the loop's set: its bell may ring for a reader who is busy, and would keep us awake. */
 static int leader_sleep(node *n, const waiter *w)
 {
-    struct pollfd fds[] = { { .fd = n->loop.udp.fd, .events = POLLIN },
-                            { .fd = n->loop.timer_fd, .events = POLLIN },
-                            { .fd = n->loop.connections.epfd, .events = POLLIN },
-                            { .fd = n->kick.fd, .events = POLLIN } };
+    struct pollfd fds[] = {{.fd = n->loop.udp.fd, .events = POLLIN},
+                           {.fd = n->loop.timer_fd, .events = POLLIN},
+                           {.fd = n->loop.connections.epfd, .events = POLLIN},
+                           {.fd = n->kick.fd, .events = POLLIN}};
     int result = 0;
     if ((atomic_fetch_or(w->word, WAIT_POLLING) & (WAIT_NEWS | WAIT_LEAD)) == 0) {
         struct timespec left = time_left(w->deadline, clock_now());
@@ -169,8 +168,8 @@ static int follower_sleep(waiter *w)
     int result = 0;
     if ((before & (WAIT_NEWS | WAIT_LEAD)) == 0) {
         struct timespec left = time_left(w->deadline, clock_now());
-        long slept = syscall(SYS_futex, w->word, FUTEX_WAIT_PRIVATE, before | WAIT_SLEEPING,
-                             &left, NULL, 0);
+        long slept =
+            syscall(SYS_futex, w->word, FUTEX_WAIT_PRIVATE, before | WAIT_SLEEPING, &left, NULL, 0);
         if (slept != 0 && errno == EINTR)
             result = RUDP_SIGNAL;
     }
@@ -204,7 +203,7 @@ static void followers_change(node *n, waiter *w, bool join)
 int waiter_wait(node *n, _Atomic uint32_t *word, waiter_ready ready, void *context,
                 uint64_t deadline)
 {
-    waiter w = { .word = word, .ready = ready, .context = context, .deadline = deadline };
+    waiter w = {.word = word, .ready = ready, .context = context, .deadline = deadline};
     bool led = false, following = false;
     int result = WAIT_AGAIN;
     while (result == WAIT_AGAIN) {

@@ -16,7 +16,7 @@ enum { LOOK_EVENTS = 64, ACCEPT_MOST = 64 };
 
 bool connections_open(connections *c, engine *e, lanes *s, int listener, uint32_t most)
 {
-    *c = (connections){ .engine = e, .lanes = s, .listener = listener };
+    *c = (connections){.engine = e, .lanes = s, .listener = listener};
     list_init(&c->held);
     list_init(&c->flush);
     size_t free_size = (indices_size(most) + 15) & ~(size_t)15;
@@ -29,47 +29,47 @@ bool connections_open(connections *c, engine *e, lanes *s, int listener, uint32_
     map_init(&c->by_id, (uint8_t *)c->memory + free_size, most, 0);
     for (uint32_t i = 0; i < most; i++)
         c->table[i].fd = -1;
-    struct epoll_event watch = { .events = EPOLLIN, .data.u64 = UINT64_MAX };
+    struct epoll_event watch = {.events = EPOLLIN, .data.u64 = UINT64_MAX};
     return listener < 0 || epoll_ctl(c->epfd, EPOLL_CTL_ADD, listener, &watch) == 0;
 }
 
-static connection *connection_find(connections *c, uint32_t id)
+static carrier *carrier_find(connections *c, uint32_t id)
 {
     uint32_t index;
     return map_get(&c->by_id, id, &index) ? &c->table[index] : NULL;
 }
 
-static void connection_watch(connections *c, connection *n, uint32_t interest)
+static void carrier_watch(connections *c, carrier *n, uint32_t interest)
 {
     if (interest == n->interest)
         return;
-    struct epoll_event watch = { .events = interest, .data.u64 = (uint64_t)(n - c->table) };
+    struct epoll_event watch = {.events = interest, .data.u64 = (uint64_t)(n - c->table)};
     epoll_ctl(c->epfd, EPOLL_CTL_MOD, n->fd, &watch);
     n->interest = interest;
 }
 
 /* NULL: no room in the tables; the caller still owns the descriptor. */
-static connection *connection_add(connections *c, uint32_t id, int fd, connection_state state)
+static carrier *carrier_add(connections *c, uint32_t id, int fd, carrier_state state)
 {
     uint32_t index;
     if (!indices_lowest(&c->free, &index))
         return NULL;
-    connection *n = &c->table[index];
-    uint32_t interest = state == CONN_DIALLING ? EPOLLOUT : EPOLLIN;
-    struct epoll_event watch = { .events = interest, .data.u64 = index };
+    carrier *n = &c->table[index];
+    uint32_t interest = state == CARRIER_DIALLING ? EPOLLOUT : EPOLLIN;
+    struct epoll_event watch = {.events = interest, .data.u64 = index};
     if (epoll_ctl(c->epfd, EPOLL_CTL_ADD, fd, &watch) != 0 || !map_put(&c->by_id, id, index))
         return NULL;
     indices_drop(&c->free, index);
-    *n = (connection){ .id = id, .fd = fd, .state = state, .interest = interest };
+    *n = (carrier){.id = id, .fd = fd, .state = state, .interest = interest};
     return n;
 }
 
-static void connection_leave_set(connections *c, const connection *n)
+static void carrier_leave_set(connections *c, const carrier *n)
 {
     epoll_ctl(c->epfd, EPOLL_CTL_DEL, n->fd, NULL);
 }
 
-static void connection_leave_lists(connection *n)
+static void carrier_leave_lists(carrier *n)
 {
     if (link_linked(&n->held))
         list_remove(&n->held);
@@ -77,22 +77,22 @@ static void connection_leave_lists(connection *n)
         list_remove(&n->flush);
 }
 
-static void connection_forget(connections *c, connection *n)
+static void carrier_forget(connections *c, carrier *n)
 {
-    connection_leave_lists(n);
+    carrier_leave_lists(n);
     free(n->unsent);
     map_remove(&c->by_id, n->id);
     indices_add(&c->free, (uint32_t)(n - c->table));
-    *n = (connection){ .fd = -1 };
+    *n = (carrier){.fd = -1};
 }
 
 /* The connection ends; news first, if any, then that nothing follows. */
-static void connection_end(connections *c, uint64_t now, connection *n, connection_news news)
+static void carrier_end(connections *c, uint64_t now, carrier *n, connection_news news)
 {
     uint32_t id = n->id;
     int fd = n->fd;
-    connection_leave_set(c, n);
-    connection_forget(c, n);
+    carrier_leave_set(c, n);
+    carrier_forget(c, n);
     tcp_close(fd);
     if (news != CONNECTION_GONE)
         engine_connection(c->engine, now, id, news);
@@ -102,8 +102,8 @@ static void connection_end(connections *c, uint64_t now, connection *n, connecti
 void connections_close(connections *c)
 {
     for (uint32_t i = 0; c->table != NULL && i < c->free.limit; i++) {
-        connection *n = &c->table[i];
-        if (n->state == CONN_DIALLING || n->state == CONN_PACKETS)
+        carrier *n = &c->table[i];
+        if (n->state == CARRIER_DIALLING || n->state == CARRIER_PACKETS)
             tcp_close(n->fd);
         free(n->unsent);
     }
@@ -119,7 +119,7 @@ void connections_close(connections *c)
 
 static void listener_watch(connections *c, uint32_t interest)
 {
-    struct epoll_event watch = { .events = interest, .data.u64 = UINT64_MAX };
+    struct epoll_event watch = {.events = interest, .data.u64 = UINT64_MAX};
     epoll_ctl(c->epfd, EPOLL_CTL_MOD, c->listener, &watch);
 }
 
@@ -141,7 +141,7 @@ static void connections_accept(connections *c, uint64_t now)
         uint32_t id = engine_accept(c->engine, now, &local, &remote);
         if (id == 0) {
             close(fd);
-        } else if (connection_add(c, id, fd, CONN_PACKETS) == NULL) {
+        } else if (carrier_add(c, id, fd, CARRIER_PACKETS) == NULL) {
             close(fd);
             engine_connection(c->engine, now, id, CONNECTION_BROKE);
             engine_connection(c->engine, now, id, CONNECTION_GONE);
@@ -154,26 +154,26 @@ static connection_news news_of(int error)
     return error == ETIMEDOUT ? CONNECTION_TIMEOUT : CONNECTION_REFUSED;
 }
 
-static void connection_dialled(connections *c, uint64_t now, connection *n)
+static void carrier_dialled(connections *c, uint64_t now, carrier *n)
 {
     int error = tcp_error(n->fd);
     if (error != 0) {
-        connection_end(c, now, n, news_of(error));
+        carrier_end(c, now, n, news_of(error));
         return;
     }
-    n->state = CONN_PACKETS;
-    connection_watch(c, n, EPOLLIN);
+    n->state = CARRIER_PACKETS;
+    carrier_watch(c, n, EPOLLIN);
     engine_connection(c->engine, now, n->id, CONNECTION_OPENED);
 }
 
 /* False: the connection is no more, or reading has to stop. */
-static bool connection_read_once(connections *c, uint64_t now, connection *n)
+static bool carrier_read_once(connections *c, uint64_t now, carrier *n)
 {
     size_t room = engine_room(c->engine, n->id);
     if (room == 0) {
         if (!link_linked(&n->held))
             list_push_back(&c->held, &n->held);
-        connection_watch(c, n, n->interest & ~(uint32_t)EPOLLIN);
+        carrier_watch(c, n, n->interest & ~(uint32_t)EPOLLIN);
         return false;
     }
     size_t size = room < CONNECTION_READ ? room : CONNECTION_READ;
@@ -183,19 +183,19 @@ static bool connection_read_once(connections *c, uint64_t now, connection *n)
         return (size_t)got == size;
     }
     if (got == 0)
-        connection_end(c, now, n, CONNECTION_ENDED);
+        carrier_end(c, now, n, CONNECTION_ENDED);
     else if (errno != EAGAIN && errno != EINTR)
-        connection_end(c, now, n, CONNECTION_BROKE);
+        carrier_end(c, now, n, CONNECTION_BROKE);
     return false;
 }
 
-static void connection_flush(connections *c, uint64_t now, connection *n)
+static void carrier_flush(connections *c, uint64_t now, carrier *n)
 {
     if (n->unsent_size == 0)
         return;
     ssize_t sent = send(n->fd, n->unsent, n->unsent_size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        connection_end(c, now, n, CONNECTION_BROKE);
+        carrier_end(c, now, n, CONNECTION_BROKE);
         return;
     }
     if (sent > 0) {
@@ -204,29 +204,29 @@ static void connection_flush(connections *c, uint64_t now, connection *n)
         engine_unsent(c->engine, n->id, n->unsent_size);
     }
     uint32_t out = n->unsent_size > 0 ? EPOLLOUT : 0;
-    connection_watch(c, n, (n->interest & ~(uint32_t)EPOLLOUT) | out);
+    carrier_watch(c, n, (n->interest & ~(uint32_t)EPOLLOUT) | out);
 }
 
-static void connection_hear(connections *c, uint64_t now, connection *n, uint32_t events)
+static void carrier_hear(connections *c, uint64_t now, carrier *n, uint32_t events)
 {
-    if (n->state == CONN_DIALLING) {
-        connection_dialled(c, now, n);
+    if (n->state == CARRIER_DIALLING) {
+        carrier_dialled(c, now, n);
         return;
     }
-    if (n->state != CONN_PACKETS)
+    if (n->state != CARRIER_PACKETS)
         return;
     uint32_t id = n->id;
     if (events & EPOLLOUT)
-        connection_flush(c, now, n);
+        carrier_flush(c, now, n);
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
         return;
     /* Held, and broken: the error would be reported again and again. */
     if ((n->interest & EPOLLIN) == 0 && n->id == id && (events & (EPOLLHUP | EPOLLERR))) {
-        connection_end(c, now, n, CONNECTION_BROKE);
+        carrier_end(c, now, n, CONNECTION_BROKE);
         return;
     }
-    for (int i = 0; i < 4 && n->id == id && n->state == CONN_PACKETS; i++)
-        if (!connection_read_once(c, now, n))
+    for (int i = 0; i < 4 && n->id == id && n->state == CARRIER_PACKETS; i++)
+        if (!carrier_read_once(c, now, n))
             return;
 }
 
@@ -242,7 +242,7 @@ bool connections_look(connections *c, uint64_t now)
         if (events[i].data.u64 == UINT64_MAX)
             connections_accept(c, now);
         else
-            connection_hear(c, now, &c->table[events[i].data.u64], events[i].events);
+            carrier_hear(c, now, &c->table[events[i].data.u64], events[i].events);
     }
     return count > 0;
 }
@@ -252,10 +252,10 @@ void connections_release_held(connections *c)
     list_link *next;
     for (list_link *at = list_first(&c->held); at != NULL; at = next) {
         next = list_next(&c->held, at);
-        connection *n = CONTAINER_OF(at, connection, held);
+        carrier *n = CONTAINER_OF(at, carrier, held);
         if (engine_room(c->engine, n->id) > 0) {
             list_remove(at);
-            connection_watch(c, n, n->interest | EPOLLIN);
+            carrier_watch(c, n, n->interest | EPOLLIN);
         }
     }
 }
@@ -266,21 +266,21 @@ void connections_flush(connections *c, uint64_t now)
 {
     for (list_link *at; (at = list_first(&c->flush)) != NULL;) {
         list_remove(at);
-        connection *n = CONTAINER_OF(at, connection, flush);
-        if (n->state == CONN_PACKETS)
-            connection_flush(c, now, n);
+        carrier *n = CONTAINER_OF(at, carrier, flush);
+        if (n->state == CARRIER_PACKETS)
+            carrier_flush(c, now, n);
     }
 }
 
 void connections_open_to(connections *c, uint64_t now, const action *a)
 {
-    tcp_dial dial = { .local = a->local,
-                      .remote = a->remote,
-                      .family = c->family,
-                      .segment_size = a->segment_size,
-                      .patience = c->patience };
+    tcp_dial dial = {.local = a->local,
+                     .remote = a->remote,
+                     .family = c->family,
+                     .segment_size = a->segment_size,
+                     .patience = c->patience};
     int fd = tcp_connect(&dial);
-    if (fd >= 0 && connection_add(c, a->connection, fd, CONN_DIALLING) != NULL)
+    if (fd >= 0 && carrier_add(c, a->connection, fd, CARRIER_DIALLING) != NULL)
         return;
     if (fd >= 0)
         close(fd);
@@ -290,8 +290,8 @@ void connections_open_to(connections *c, uint64_t now, const action *a)
 
 void connections_put(connections *c, const action *a)
 {
-    connection *n = connection_find(c, a->connection);
-    if (n == NULL || n->state != CONN_PACKETS)
+    carrier *n = carrier_find(c, a->connection);
+    if (n == NULL || n->state != CARRIER_PACKETS)
         return; /* it broke while the packet was made: lost, like a datagram */
     if (n->unsent == NULL)
         n->unsent = malloc(CONNECTION_UNSENT);
@@ -307,45 +307,45 @@ void connections_put(connections *c, const action *a)
 
 void connections_shut(connections *c, uint64_t now, uint32_t id)
 {
-    connection *n = connection_find(c, id);
+    carrier *n = carrier_find(c, id);
     if (n == NULL)
         return; /* it ended by itself meanwhile, and the engine has been told */
-    if (n->state == CONN_LANE) {
+    if (n->state == CARRIER_LANE) {
         lanes_shut(c->lanes, n->lane);
         return;
     }
-    connection_flush(c, now, n); /* the last packet may say why */
-    n = connection_find(c, id);
+    carrier_flush(c, now, n); /* the last packet may say why */
+    n = carrier_find(c, id);
     if (n != NULL)
-        connection_end(c, now, n, CONNECTION_GONE);
+        carrier_end(c, now, n, CONNECTION_GONE);
 }
 
 void connections_bulk(connections *c, uint64_t now, const action *a)
 {
-    connection *n = connection_find(c, a->connection);
+    carrier *n = carrier_find(c, a->connection);
     if (n == NULL)
         return;
-    ENSURE(n->state == CONN_PACKETS);
+    ENSURE(n->state == CARRIER_PACKETS);
     uint8_t *prefix = n->unsent_size > 0 ? n->unsent : NULL;
     lane *l = lanes_join(c->lanes, n->id, n->fd, a->send, a->receive, prefix, n->unsent_size);
     if (l == NULL) {
-        connection_end(c, now, n, CONNECTION_BROKE);
+        carrier_end(c, now, n, CONNECTION_BROKE);
         return;
     }
-    connection_leave_set(c, n);
-    connection_leave_lists(n);
+    carrier_leave_set(c, n);
+    carrier_leave_lists(n);
     if (prefix == NULL)
         free(n->unsent);
     n->unsent = NULL;
     n->unsent_size = 0;
     n->lane = l;
-    n->state = CONN_LANE;
+    n->state = CARRIER_LANE;
 }
 
 void connections_move(connections *c, uint64_t now, const action *a)
 {
-    connection *n = connection_find(c, a->connection);
-    if (n == NULL || n->state != CONN_LANE) {
+    carrier *n = carrier_find(c, a->connection);
+    if (n == NULL || n->state != CARRIER_LANE) {
         engine_done(c->engine, now, a->token, DONE_FAILED, 0);
         return;
     }
@@ -358,7 +358,7 @@ void connections_move(connections *c, uint64_t now, const action *a)
 void connections_lane_gone(void *context, uint32_t id)
 {
     connections *c = context;
-    connection *n = connection_find(c, id);
-    ENSURE(n != NULL && n->state == CONN_LANE);
-    connection_forget(c, n);
+    carrier *n = carrier_find(c, id);
+    ENSURE(n != NULL && n->state == CARRIER_LANE);
+    carrier_forget(c, n);
 }

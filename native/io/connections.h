@@ -28,32 +28,32 @@ enum {
     CONNECTION_READ = 16 << 10,            /* bytes per system call in packet mode */
 };
 
-typedef enum { CONN_FREE, CONN_DIALLING, CONN_PACKETS, CONN_LANE } connection_state;
+typedef enum { CARRIER_FREE, CARRIER_DIALLING, CARRIER_PACKETS, CARRIER_LANE } carrier_state;
 
 typedef struct {
     uint32_t id; /* the engine's */
     int fd;
-    connection_state state;
+    carrier_state state;
     uint32_t interest; /* epoll events asked for */
     bool dirty;        /* stands among those to be flushed */
     uint8_t *unsent;   /* malloc'ed while something waits */
     size_t unsent_size;
     lane *lane;
-    list_link held;    /* among those without room */
-    list_link flush;   /* among those with something to write */
-} connection;
+    list_link held;  /* among those without room */
+    list_link flush; /* among those with something to write */
+} carrier;
 
 typedef struct {
     engine *engine;
     lanes *lanes;
     int epfd, listener;
-    uint8_t family;      /* of the sockets */
-    uint64_t patience;   /* ns, of tcp.h */
-    uint64_t paused;     /* no descriptors left: the listener rests until then; 0: it does not */
-    connection *table;
+    uint8_t family;    /* of the sockets */
+    uint64_t patience; /* ns, of tcp.h */
+    uint64_t paused;   /* no descriptors left: the listener rests until then; 0: it does not */
+    carrier *table;
     indices free;
     map by_id;
-    void *memory;        /* of free and by_id */
+    void *memory; /* of free and by_id */
     list_link held, flush;
     uint8_t bytes[CONNECTION_READ];
 } connections;

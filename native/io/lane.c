@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
-#include "io/message.h"
+#include "io/parcel.h"
 #include "io/sockets.h"
 
 void lane_init(lane *l, uint32_t connection, int fd)
 {
-    *l = (lane){ .connection = connection, .fd = fd };
+    *l = (lane){.connection = connection, .fd = fd};
     l->in.lowat = 1;
     list_init(&l->writes);
 }
@@ -76,7 +76,7 @@ static void lane_begin_write(lane *l, lane_tools *tools)
     if (first == NULL)
         return;
     list_remove(first);
-    l->out = (lane_writing){ .command = CONTAINER_OF(first, lane_command, link) };
+    l->out = (lane_writing){.command = CONTAINER_OF(first, lane_command, link)};
     if (!lane_is_plain(l)) {
         l->out.scratch = scratch_borrow(tools);
         if (l->out.scratch == NULL) {
@@ -122,17 +122,16 @@ static uint32_t lane_gather(const lane *l, struct iovec *out)
     uint32_t count = 0;
     uint64_t covered = w->sealed - w->sent;
     if (w->head_sent < SEGMENT_HEADER)
-        out[count++] = (struct iovec){ (void *)(uintptr_t)(w->head + w->head_sent),
-                                       SEGMENT_HEADER - w->head_sent };
+        out[count++] = (struct iovec){(void *)(uintptr_t)(w->head + w->head_sent),
+                                      SEGMENT_HEADER - w->head_sent};
     if (w->scratch != NULL && covered > 0)
-        out[count++] =
-            (struct iovec){ w->scratch + (w->sent - w->scratch_from), (size_t)covered };
+        out[count++] = (struct iovec){w->scratch + (w->sent - w->scratch_from), (size_t)covered};
     else if (covered > 0)
         count += memory_range(w->command->memory, s->offset + w->sent, covered, out + count,
                               LANE_RANGES, &covered);
     if (w->complete && s->length > 0 && w->sent + covered == s->length)
-        out[count++] = (struct iovec){ (void *)(uintptr_t)(w->trailer + w->trailer_sent),
-                                       SEGMENT_TRAILER - w->trailer_sent };
+        out[count++] = (struct iovec){(void *)(uintptr_t)(w->trailer + w->trailer_sent),
+                                      SEGMENT_TRAILER - w->trailer_sent};
     return count;
 }
 
@@ -162,7 +161,7 @@ static size_t ranges_size(const struct iovec *ranges, uint32_t count)
 /* One system call; how much it took. A short count means that the socket is full now. */
 static ssize_t lane_send(lane *l, struct iovec *ranges, uint32_t count)
 {
-    struct msghdr header = { .msg_iov = ranges, .msg_iovlen = count };
+    struct msghdr header = {.msg_iov = ranges, .msg_iovlen = count};
     ssize_t sent = sendmsg(l->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
         if (errno == EAGAIN)
@@ -178,7 +177,7 @@ static ssize_t lane_send(lane *l, struct iovec *ranges, uint32_t count)
 
 static void lane_write_prefix(lane *l)
 {
-    struct iovec range = { l->prefix + l->prefix_sent, l->prefix_size - l->prefix_sent };
+    struct iovec range = {l->prefix + l->prefix_sent, l->prefix_size - l->prefix_sent};
     l->prefix_sent += (size_t)lane_send(l, &range, 1);
     if (l->prefix_sent == l->prefix_size) {
         free(l->prefix);
@@ -260,7 +259,7 @@ static void lane_head_came(lane *l)
 
 static void lane_read_head(lane *l)
 {
-    struct iovec range = { l->in.head + l->in.head_have, SEGMENT_HEADER - l->in.head_have };
+    struct iovec range = {l->in.head + l->in.head_have, SEGMENT_HEADER - l->in.head_have};
     l->in.head_have += (uint32_t)lane_receive(l, &range, 1);
     lane_head_came(l);
 }
@@ -281,11 +280,10 @@ static struct iovec lane_body_range(const lane *l, const lane_tools *tools)
 {
     const lane_command *c = l->in.command;
     uint64_t left = c->segment.length - l->in.have;
-    struct iovec range = { tools->sink, (size_t)(left < LANE_STEP ? left : LANE_STEP) };
+    struct iovec range = {tools->sink, (size_t)(left < LANE_STEP ? left : LANE_STEP)};
     uint64_t covered;
     if (c->memory != 0 && left > 0)
-        memory_range(c->memory, c->segment.offset + l->in.have, range.iov_len, &range, 1,
-                     &covered);
+        memory_range(c->memory, c->segment.offset + l->in.have, range.iov_len, &range, 1, &covered);
     return range;
 }
 
@@ -293,13 +291,13 @@ static struct iovec lane_body_range(const lane *l, const lane_tools *tools)
 static size_t lane_read_body(lane *l, lane_tools *tools)
 {
     lane_reading *r = &l->in;
-    struct iovec ranges[3] = { lane_body_range(l, tools) };
+    struct iovec ranges[3] = {lane_body_range(l, tools)};
     size_t body = ranges[0].iov_len, trailer = 0;
     int count = 1;
     if (r->have + body == r->command->segment.length) {
         trailer = SEGMENT_TRAILER - r->trailer_have;
-        ranges[1] = (struct iovec){ r->trailer + r->trailer_have, trailer };
-        ranges[2] = (struct iovec){ r->head, SEGMENT_HEADER };
+        ranges[1] = (struct iovec){r->trailer + r->trailer_have, trailer};
+        ranges[2] = (struct iovec){r->head, SEGMENT_HEADER};
         count = 3;
     }
     size_t got = lane_receive(l, ranges, count);
@@ -358,8 +356,8 @@ bool lane_step(lane *l, lane_tools *tools)
     lane_read(l, tools);
     lane_write(l, tools);
     bool can_read = l->readable && l->in.phase != LANE_WAIT;
-    bool can_write = l->writable && (l->prefix != NULL || l->out.command != NULL ||
-                                     !list_empty(&l->writes));
+    bool can_write =
+        l->writable && (l->prefix != NULL || l->out.command != NULL || !list_empty(&l->writes));
     return !l->ended && (can_read || can_write);
 }
 

@@ -28,9 +28,9 @@
 #include "seal/segment.h"
 
 enum {
-    LANE_STEP = 1 << 20,      /* bytes moved per direction before the next lane's turn (Rule 26) */
-    LANE_PIECE = 256 << 10,   /* bytes sealed at a time: small enough to stay in the cache */
-    LANE_RANGES = 60,         /* buffers per system call */
+    LANE_STEP = 1 << 20,    /* bytes moved per direction before the next lane's turn (Rule 26) */
+    LANE_PIECE = 256 << 10, /* bytes sealed at a time: small enough to stay in the cache */
+    LANE_RANGES = 60,       /* buffers per system call */
 };
 
 typedef enum { COMMAND_JOIN, COMMAND_WRITE, COMMAND_READ, COMMAND_SHUT } lane_command_kind;

@@ -12,7 +12,7 @@
 
 static bool lanes_watch_wake(lanes *s)
 {
-    struct epoll_event wake = { .events = EPOLLIN | EPOLLET };
+    struct epoll_event wake = {.events = EPOLLIN | EPOLLET};
     return s->epfd >= 0 && s->wake_fd >= 0 &&
            epoll_ctl(s->epfd, EPOLL_CTL_ADD, s->wake_fd, &wake) == 0;
 }
@@ -33,7 +33,7 @@ bool lanes_open(lanes *s, lane_keys *keys, uint32_t lanes_most)
         s->free_keys = &keys[i];
     }
     s->commands = calloc(LANES_COMMANDS, sizeof *s->commands);
-    s->tools = (lane_tools){ .sink = malloc(LANE_STEP), .done = &s->done };
+    s->tools = (lane_tools){.sink = malloc(LANE_STEP), .done = &s->done};
     s->epfd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->commands == NULL || s->tools.sink == NULL || !lanes_watch_wake(s))
@@ -97,7 +97,7 @@ static lane_command *command_new(lanes *s, lane *l, lane_command_kind kind)
     list_remove(at);
     s->under_way++;
     lane_command *c = CONTAINER_OF(at, lane_command, link);
-    *c = (lane_command){ .lane = l, .kind = kind };
+    *c = (lane_command){.lane = l, .kind = kind};
     return c;
 }
 
@@ -172,8 +172,7 @@ static void lane_unmark(list_link *node)
 
 static void lane_join(lanes *s, lane *l)
 {
-    struct epoll_event watch = { .events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP,
-                                 .data.ptr = l };
+    struct epoll_event watch = {.events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP, .data.ptr = l};
     list_push_back(&s->all, &l->link);
     if (epoll_ctl(s->epfd, EPOLL_CTL_ADD, l->fd, &watch) != 0) {
         l->ended = true;

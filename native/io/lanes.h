@@ -25,7 +25,7 @@
 enum {
     LANES_COMMANDS = 2048, /* under way at once; the engine is asked for no more */
     LANES_EVENTS = 64,
-    LANES_TAG_MOST = 16,   /* epoll data below this are not lanes but the thread's own business */
+    LANES_TAG_MOST = 16, /* epoll data below this are not lanes but the thread's own business */
 };
 
 /* Where ciphers live: memory which a fork wipes (K2). */
@@ -66,8 +66,8 @@ void lanes_write(lanes *s, lane *l, const action *a);
 void lanes_read(lanes *s, lane *l, const action *a);
 void lanes_shut(lanes *s, lane *l);
 
-/* Called by the thread. Something to tell, or to take in? `gone` hears of each lane that is no more,
- * before its memory goes. */
+/* Called by the thread. Something to tell, or to take in? `gone` hears of each lane that is no
+ * more, before its memory goes. */
 bool lanes_have_news(const lanes *s);
 void lanes_tell(lanes *s, engine *e, uint64_t now, void (*gone)(void *, uint32_t), void *context);
 void lanes_take_in(lanes *s);

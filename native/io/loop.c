@@ -20,8 +20,8 @@ enum {
 };
 
 #define RECEIVED_FRESH (200 * NS_PER_US) /* as long the socket counts as just emptied */
-#define STALL_AFTER (200 * NS_PER_MS)
-#define RETRY_AFTER NS_PER_MS
+#define STALL_AFTER    (200 * NS_PER_MS)
+#define RETRY_AFTER    NS_PER_MS
 
 /* ---- opening ---- */
 
@@ -114,7 +114,7 @@ static void loop_release(loop *l, const action *a)
     if (memory_kind(a->memory) == MEMORY_BLOCK)
         pool_give((block *)(uintptr_t)a->memory);
     else
-        l->owner.released(l->owner.context, (message *)(uintptr_t)a->memory);
+        l->owner.released(l->owner.context, (parcel *)(uintptr_t)a->memory);
 }
 
 static void loop_obey(loop *l, uint64_t now, const action *a)
@@ -232,7 +232,7 @@ static void loop_arm(loop *l, uint64_t now)
         return;
     if (due == TIME_NEVER && l->armed == TIME_NEVER)
         return;
-    struct itimerspec when = { 0 };
+    struct itimerspec when = {0};
     if (due != TIME_NEVER) {
         due = due > 0 ? due : 1; /* zero would switch it off */
         when.it_value.tv_sec = (time_t)(due / NS_PER_S);

@@ -25,7 +25,7 @@
 #include "engine/engine.h"
 #include "io/connections.h"
 #include "io/lanes.h"
-#include "io/message.h"
+#include "io/parcel.h"
 #include "io/udp.h"
 
 /* What the layer above does with what comes out. */
@@ -33,7 +33,7 @@ typedef struct {
     void *context;
     bool (*room)(void *context); /* for one more event and one more release */
     void (*event)(void *context, uint64_t now, const event *e);
-    void (*released)(void *context, message *m);
+    void (*released)(void *context, parcel *m);
 } loop_owner;
 
 typedef struct {
@@ -70,9 +70,9 @@ void loop_close(loop *l);
 uint64_t loop_now(loop *l);
 
 typedef enum {
-    TURN_ALL,     /* take in everything that may be there */
-    TURN_FLUSH,   /* something was submitted: receive only if that was not done just now */
-    TURN_OUT,     /* nothing is taken in: the lane thread has something to send */
+    TURN_ALL,   /* take in everything that may be there */
+    TURN_FLUSH, /* something was submitted: receive only if that was not done just now */
+    TURN_OUT,   /* nothing is taken in: the lane thread has something to send */
 } turn_kind;
 
 void loop_turn(loop *l, uint64_t now, turn_kind kind);

@@ -8,9 +8,9 @@
 
 #include "base/ensure.h"
 
-#define PAGE ((size_t)4096)
+#define PAGE      ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
-#define SLAB ((size_t)4 << 20)
+#define SLAB      ((size_t)4 << 20)
 
 enum { CLASS_SMALLEST = 16 /* 2^16 */, CLASSES = 32, CLASS_LARGE = 21 /* the first of its own */ };
 
@@ -49,7 +49,7 @@ static uint32_t class_of(size_t size)
 {
     uint32_t class = 0;
     while (class < CLASSES && class_room(class) < size)
-        class ++;
+        class++;
     return class;
 }
 
@@ -60,19 +60,16 @@ static uint8_t *align_up(uint8_t *at, size_t to)
 
 static uint8_t *pool_map(size_t size)
 {
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
     return at == MAP_FAILED ? NULL : at;
 }
 
 static block *block_make(uint8_t *data, uint32_t class, void *mapping, size_t mapped)
 {
     block *b = (block *)(void *)(data - sizeof(block));
-    *b = (block){ .kind = MEMORY_BLOCK,
-                  .class = class,
-                  .data = data,
-                  .mapping = mapping,
-                  .mapped = mapped };
+    *b = (block){
+        .kind = MEMORY_BLOCK, .class = class, .data = data, .mapping = mapping, .mapped = mapped};
     return b;
 }
 

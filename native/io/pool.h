@@ -20,17 +20,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "io/message.h"
+#include "io/parcel.h"
 
-#define POOL_CACHE (UINT64_C(512) << 20)    /* bytes kept for the next message */
-#define POOL_TRIMMED (UINT64_C(16) << 20)   /* bytes kept by a process at rest */
+#define POOL_CACHE   (UINT64_C(512) << 20) /* bytes kept for the next parcel */
+#define POOL_TRIMMED (UINT64_C(16) << 20)  /* bytes kept by a process at rest */
 
 typedef struct block {
     uint32_t kind; /* MEMORY_BLOCK: handles of both kinds begin so */
     uint32_t class;
     uint8_t *data;
-    size_t size;    /* of the message in it */
-    void *mapping;  /* NULL: part of a slab, which stays */
+    size_t size;   /* of the message in it */
+    void *mapping; /* NULL: part of a slab, which stays */
     size_t mapped;
     struct block *next; /* while it is free */
     uint64_t unused[2];

@@ -3,7 +3,7 @@
 
 #include <arpa/inet.h>
 
-static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
 socklen_t socket_address_of(const address *a, uint8_t family, socket_address *out)
 {
@@ -30,7 +30,7 @@ socklen_t socket_address_of(const address *a, uint8_t family, socket_address *ou
 
 address address_of_in6(const struct in6_addr *ip, uint16_t port, uint32_t scope)
 {
-    address a = { .port = port };
+    address a = {.port = port};
     if (memcmp(ip->s6_addr, mapped, sizeof mapped) == 0) {
         a.family = 4;
         memcpy(a.ip, ip->s6_addr + 12, 4);
@@ -46,18 +46,18 @@ address address_of_in6(const struct in6_addr *ip, uint16_t port, uint32_t scope)
 address address_of_socket(const socket_address *s)
 {
     if (s->any.sa_family == AF_INET) {
-        address a = { .port = ntohs(s->v4.sin_port), .family = 4 };
+        address a = {.port = ntohs(s->v4.sin_port), .family = 4};
         memcpy(a.ip, &s->v4.sin_addr, 4);
         return a;
     }
     if (s->any.sa_family == AF_INET6)
         return address_of_in6(&s->v6.sin6_addr, ntohs(s->v6.sin6_port), s->v6.sin6_scope_id);
-    return (address){ 0 };
+    return (address){0};
 }
 
 bool address_is_loopback(const address *a)
 {
-    static const uint8_t one[16] = { [15] = 1 };
+    static const uint8_t one[16] = {[15] = 1};
     return a->family == 4 ? a->ip[0] == 127 : memcmp(a->ip, one, sizeof one) == 0;
 }
 

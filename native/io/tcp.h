@@ -23,7 +23,7 @@ int tcp_listen(const address *listen, const char **what);
 int tcp_accept(int listener, uint64_t patience, address *local, address *remote);
 
 typedef struct {
-    address local;         /* family 0: whichever */
+    address local; /* family 0: whichever */
     address remote;
     uint8_t family;        /* of the node's sockets */
     uint16_t segment_size; /* TCP_MAXSEG, 0: the system's */

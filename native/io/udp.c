@@ -37,16 +37,15 @@ static bool udp_options(const udp *u)
 static void udp_prepare(udp *u)
 {
     for (size_t i = 0; i < UDP_BATCH; i++) {
-        u->in.parts[i] = (struct iovec){ u->in.bytes[i], UDP_SLOT };
-        u->in.headers[i].msg_hdr = (struct msghdr){ .msg_name = &u->in.names[i],
-                                                    .msg_namelen = sizeof u->in.names[i],
-                                                    .msg_iov = &u->in.parts[i],
-                                                    .msg_iovlen = 1,
-                                                    .msg_control = u->in.control[i],
-                                                    .msg_controllen = UDP_CONTROL };
-        u->out.headers[i].msg_hdr = (struct msghdr){ .msg_name = &u->out.names[i],
-                                                     .msg_iov = &u->out.parts[i],
-                                                     .msg_iovlen = 1 };
+        u->in.parts[i] = (struct iovec){u->in.bytes[i], UDP_SLOT};
+        u->in.headers[i].msg_hdr = (struct msghdr){.msg_name = &u->in.names[i],
+                                                   .msg_namelen = sizeof u->in.names[i],
+                                                   .msg_iov = &u->in.parts[i],
+                                                   .msg_iovlen = 1,
+                                                   .msg_control = u->in.control[i],
+                                                   .msg_controllen = UDP_CONTROL};
+        u->out.headers[i].msg_hdr = (struct msghdr){
+            .msg_name = &u->out.names[i], .msg_iov = &u->out.parts[i], .msg_iovlen = 1};
     }
 }
 
@@ -54,8 +53,8 @@ int udp_open(udp *u, const address *listen, const char **what)
 {
     u->family = listen->family;
     u->wildcard = address_is_wildcard(listen);
-    u->fd = socket(u->family == 4 ? AF_INET : AF_INET6,
-                   SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    u->fd =
+        socket(u->family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     *what = "socket";
     if (u->fd < 0)
         return errno;
@@ -96,7 +95,7 @@ static void udp_read_control(udp *u, struct msghdr *header, address *local)
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof info);
-            *local = (address){ .family = 4, .port = u->local.port };
+            *local = (address){.family = 4, .port = u->local.port};
             memcpy(local->ip, &info.ipi_addr, 4);
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
@@ -114,9 +113,11 @@ size_t udp_receive(udp *u)
 {
     int count = recvmmsg(u->fd, u->in.headers, UDP_BATCH, MSG_DONTWAIT, NULL);
     if (count < 0) {
-        /* Either the news of somebody's ICMP, told once, or an empty socket; ask in both cases:
-         * a filled error queue keeps the descriptor readable. */
+        /* Either the news of somebody's ICMP, told once, or an empty socket. Also then the error
+         * queue is looked at now and then: anything in it keeps the descriptor readable. */
         bool told = errno != EAGAIN && errno != EINTR;
+        if (!told && ++u->empty % UDP_LOOK_EVERY != 0)
+            return 0;
         if (!udp_drain_errors(u) && !told)
             return 0;
         count = recvmmsg(u->fd, u->in.headers, UDP_BATCH, MSG_DONTWAIT, NULL);
@@ -127,7 +128,7 @@ size_t udp_receive(udp *u)
         d->bytes = u->in.bytes[i];
         d->size = m->msg_len; /* cut at UDP_SLOT, over the budget: no packet, for the engine */
         d->remote = address_of_socket(&u->in.names[i]);
-        d->local = (address){ 0 };
+        d->local = (address){0};
         udp_read_control(u, &m->msg_hdr, &d->local);
         m->msg_hdr.msg_namelen = sizeof u->in.names[i];
         m->msg_hdr.msg_controllen = UDP_CONTROL;
@@ -143,17 +144,17 @@ uint8_t *udp_slot(udp *u)
 static void udp_report(udp *u, const address *remote, send_fault fault)
 {
     if (u->fault_count < UDP_FAULTS)
-        u->faults[u->fault_count++] = (udp_fault){ *remote, fault };
+        u->faults[u->fault_count++] = (udp_fault){*remote, fault};
 }
 
 /* S9. The interface is left to the route, except where only it makes the address unique. */
 static size_t udp_write_control(const udp *u, const address *local, uint8_t *out)
 {
-    struct msghdr header = { .msg_control = out, .msg_controllen = UDP_CONTROL };
+    struct msghdr header = {.msg_control = out, .msg_controllen = UDP_CONTROL};
     struct cmsghdr *c = CMSG_FIRSTHDR(&header);
     memset(out, 0, UDP_CONTROL);
     if (u->family == 4) {
-        struct in_pktinfo info = { 0 };
+        struct in_pktinfo info = {0};
         memcpy(&info.ipi_spec_dst, local->ip, 4);
         c->cmsg_level = IPPROTO_IP;
         c->cmsg_type = IP_PKTINFO;
@@ -163,7 +164,7 @@ static size_t udp_write_control(const udp *u, const address *local, uint8_t *out
     }
     socket_address name;
     socket_address_of(local, 6, &name);
-    struct in6_pktinfo info = { .ipi6_addr = name.v6.sin6_addr, .ipi6_ifindex = local->scope };
+    struct in6_pktinfo info = {.ipi6_addr = name.v6.sin6_addr, .ipi6_ifindex = local->scope};
     c->cmsg_level = IPPROTO_IPV6;
     c->cmsg_type = IPV6_PKTINFO;
     c->cmsg_len = CMSG_LEN(sizeof info);
@@ -182,7 +183,7 @@ void udp_push(udp *u, const address *local, const address *remote, const uint8_t
         udp_report(u, remote, SEND_UNREACHABLE);
         return;
     }
-    u->out.parts[i] = (struct iovec){ (void *)(uintptr_t)bytes, size };
+    u->out.parts[i] = (struct iovec){(void *)(uintptr_t)bytes, size};
     header->msg_control = NULL;
     header->msg_controllen = 0;
     if (u->wildcard && local->family != 0 && !address_is_wildcard(local)) {
@@ -263,13 +264,13 @@ bool udp_drain_errors(udp *u)
         uint8_t ignored[64];
         socket_address name;
         memset(&name, 0, sizeof name);
-        struct iovec part = { ignored, sizeof ignored };
-        struct msghdr header = { .msg_name = &name,
-                                 .msg_namelen = sizeof name,
-                                 .msg_iov = &part,
-                                 .msg_iovlen = 1,
-                                 .msg_control = control,
-                                 .msg_controllen = sizeof control };
+        struct iovec part = {ignored, sizeof ignored};
+        struct msghdr header = {.msg_name = &name,
+                                .msg_namelen = sizeof name,
+                                .msg_iov = &part,
+                                .msg_iovlen = 1,
+                                .msg_control = control,
+                                .msg_controllen = sizeof control};
         if (recvmsg(u->fd, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
             break;
         any = true;

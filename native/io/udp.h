@@ -26,11 +26,12 @@
 #include "io/sockets.h"
 
 enum {
-    UDP_BATCH = 64,                    /* datagrams per system call */
-    UDP_SLOT = 1216,                   /* bytes kept per datagram: a packet, prefix, line size */
-    UDP_CONTROL = 128,                 /* bytes of control messages per datagram */
-    UDP_FAULTS = 64,                   /* reports kept until they are read; more are lost */
-    UDP_BUFFER = 8 << 20,              /* bytes asked for in each socket buffer */
+    UDP_BATCH = 64,       /* datagrams per system call */
+    UDP_SLOT = 1216,      /* bytes kept per datagram: a packet, prefix, line size */
+    UDP_CONTROL = 128,    /* bytes of control messages per datagram */
+    UDP_FAULTS = 64,      /* reports kept until they are read; more are lost */
+    UDP_LOOK_EVERY = 8,                /* empty receptions until the error queue is looked at */
+    UDP_BUFFER = 8 << 20, /* bytes asked for in each socket buffer */
 };
 
 _Static_assert(UDP_SLOT >= ACTION_BUFFER && UDP_SLOT > PACKET_BUDGET, "a slot holds any packet");
@@ -50,12 +51,13 @@ typedef struct {
 
 typedef struct {
     int fd;
-    uint8_t family;       /* of the socket, 4 or 6 */
-    bool wildcard;        /* answers must name their local address (S9) */
-    bool full;            /* the socket took less than it was given: out is kept */
-    address local;        /* as bound, with the port */
-    uint64_t drops;       /* by the own kernel, in all (SO_RXQ_OVFL) */
+    uint8_t family; /* of the socket, 4 or 6 */
+    bool wildcard;  /* answers must name their local address (S9) */
+    bool full;      /* the socket took less than it was given: out is kept */
+    address local;  /* as bound, with the port */
+    uint64_t drops; /* by the own kernel, in all (SO_RXQ_OVFL) */
     uint32_t out_first, out_count;
+    uint32_t empty; /* times that nothing was there */
     uint32_t fault_count;
     udp_fault faults[UDP_FAULTS];
     datagram datagrams[UDP_BATCH]; /* what udp_receive found */

@@ -1,4 +1,4 @@
-/* message.h - "which bytes are bytes 1,000 to 2,000 of a message made of many arrays?"
+/* parcel.h - "which bytes are bytes 1,000 to 2,000 of a message made of many arrays?"
  *
  *   parts      [ 300 B ][ 4 MiB                    ][ 12 B ]
  *   one range  0        300                   4194604      4194616
@@ -11,8 +11,8 @@
  * a thousand parts costs ten comparisons per segment.
  *
  * The trap: parts of no bytes are left out, so that bisection has one answer. */
-#ifndef RUDP_IO_MESSAGE_H
-#define RUDP_IO_MESSAGE_H
+#ifndef RUDP_IO_PARCEL_H
+#define RUDP_IO_PARCEL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,33 +21,33 @@
 
 #include "base/list.h"
 
-enum { MEMORY_MESSAGE = 0x6d657373, MEMORY_BLOCK = 0x626c6f63 };
+enum { MEMORY_PARCEL = 0x6d657373, MEMORY_BLOCK = 0x626c6f63 };
 
 typedef struct {
     uint8_t *bytes;
     uint64_t end; /* offset in the message of the first byte after it */
-} message_part;
+} parcel_part;
 
 typedef struct rudp_memory {
-    uint32_t kind; /* MEMORY_MESSAGE */
+    uint32_t kind; /* MEMORY_PARCEL */
     uint32_t count;
     uint64_t token; /* the application's name for it */
     uint64_t size;
     list_link link;           /* among those the engine holds */
     struct rudp_memory *next; /* among those to be reported as released */
-    message_part parts[];
-} message;
+    parcel_part parts[];
+} parcel;
 
 /* NULL: no memory. */
-message *message_new(uint64_t token, uint32_t count, void *const *parts, const size_t *sizes);
-void message_free(message *m);
+parcel *parcel_new(uint64_t token, uint32_t count, void *const *parts, const size_t *sizes);
+void parcel_free(parcel *m);
 
 static inline uint64_t memory_handle(const void *thing)
 {
     return (uint64_t)(uintptr_t)thing;
 }
 
-/* MEMORY_MESSAGE or MEMORY_BLOCK. */
+/* MEMORY_PARCEL or MEMORY_BLOCK. */
 static inline uint32_t memory_kind(uint64_t handle)
 {
     return *(const uint32_t *)(uintptr_t)handle;
