@@ -1,6 +1,6 @@
-"""``make bench``: runs every benchmark module, or those named, and prints one table per question.
+"""``make bench``: runs every benchmark module, or those named, and prints one table.
 
-    python -m benchmarks [--seconds 2] [--smoke] [--list] [name ...]
+    python -m benchmarks [--seconds 2] [--smoke] [--list] [--json FILE] [name ...]
 
 ``--smoke`` only shows that everything runs: 0.2 s per stretch. Exit status 1 if a program failed;
 a missed target is shown in red and is no failure, for a shared machine's minute is not a verdict.
@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import pkgutil
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import benchmarks
-from benchmarks import harness
+from benchmarks import harness, report
+
+SMOKE_SECONDS = 0.2
+RESULTS = harness.ROOT / "build" / "benchmarks.json"
 
 
 def modules() -> dict[str, ModuleType]:
     """Every module of this package that asks a question."""
-    names = [info.name for info in pkgutil.iter_modules(benchmarks.__path__) if not info.ispkg]
-    loaded = {n: importlib.import_module(f"benchmarks.{n}") for n in names if n != "__main__"}
-    return {name: module for name, module in loaded.items() if hasattr(module, "QUESTION")}
+    return {name: importlib.import_module(f"benchmarks.{name}") for name in benchmarks.QUESTIONS}
 
 
 def main() -> int:
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="per measured stretch")
     parser.add_argument("--smoke", action="store_true", help="show that everything runs")
     parser.add_argument("--list", action="store_true", help="print names and questions")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="where all rows are written")
     given = parser.parse_args()
     found = modules()
     if unknown := set(given.names) - set(found):
@@ -40,15 +42,23 @@ def main() -> int:
     if given.list:
         print("\n".join(f"{name:12} {module.QUESTION}" for name, module in found.items()))
         return 0
-    print(harness.machine())
-    seconds = 0.2 if given.smoke else given.seconds
+    machine = harness.machine()
+    print(machine)
+    seconds = SMOKE_SECONDS if given.smoke else given.seconds
+    answers: list[report.Answer] = []
     failed = 0
     for name in given.names or found:
+        question = found[name].QUESTION
+        print(f"{name}: {question}", file=sys.stderr)
+        rows: list[harness.Comparison] = []
         try:
-            harness.show(found[name].QUESTION, list(found[name].measure(seconds)))
+            rows.extend(found[name].measure(seconds))
         except harness.BenchmarkError as error:
             failed += 1
             print(f"{name}: {error}", file=sys.stderr)
+        answers.append(report.Answer(name, question, rows))
+    report.show(answers)
+    report.save(given.json, answers, machine=machine, seconds=seconds)
     return 1 if failed else 0
 
 

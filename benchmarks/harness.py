@@ -2,35 +2,29 @@
 
 A benchmark module answers one question. It has::
 
-    QUESTION = "How much does one call at a time cost?"
+    QUESTION = "How long does one call at a time take?"
 
     def measure(seconds: float) -> Iterable[Comparison]: ...
 
-``seconds`` is how long each measured stretch may last. Absolute numbers of a shared machine mean
-little; the ratio to a C program that ran right before or after in the same placement means much.
+``seconds`` is how long each measured stretch lasts. Absolute numbers of a shared machine mean
+little; the ratio to a C program that ran right before in the same placement means much.
 
-A rudp program is a Python module with two roles, each a process of its own::
-
-    python -m benchmarks.programs.echo server            first line of stdout: {"address": "..."}
-    python -m benchmarks.programs.echo client ADDRESS    last line of stdout: the result as JSON
-
-The server ends when its stdin closes, so it never outlives the benchmark.
+What is measured runs in two processes. A C yardstick forks its server; the roles of rudp are those
+of ``benchmarks.programs``. A program that several questions ask about runs once.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from rich.console import Console
-from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 BOUND_SECONDS = 60.0
@@ -42,7 +36,8 @@ Placement = Literal["one", "two", "free"]
 Result = Mapping[str, Any]
 """What a program printed: names with their unit last, e.g. ``p50_us``."""
 
-TARGET_SIGNS = {"at most": "≤", "at least": "≥"}
+PROGRAMS = "benchmarks.programs"
+SERVER_OPTIONS = frozenset({"api", "cipher"})
 
 
 class BenchmarkError(RuntimeError):
@@ -65,14 +60,19 @@ class Target:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row: the same quantity of rudp and of the yardstick."""
+    """One row: the same quantity of rudp and of its yardstick."""
 
     what: str
     unit: str
     placement: Placement
     ours: float
-    yardstick: float
+    yardstick: float | None
     target: Target | None = None
+    """What a release must reach."""
+    goal: Target | None = None
+    """What the design is meant to reach in the end."""
+    beside: str = "C"
+    """What the yardstick is."""
 
     @property
     def ratio(self) -> float:
@@ -123,19 +123,31 @@ def finish(command: Sequence[str], seconds: float, on: set[int]) -> Result:
     return parse(command[0], lines[-1])
 
 
-def yardstick(name: str, *, placement: Placement, seconds: float, **values: object) -> Result:
+@functools.cache
+def yardstick(name: str, *, placement: Placement, seconds: float, **values: Any) -> Result:
     """Run ``build/yardsticks/<name>``: client and server, which pin themselves."""
+    return finish(yardstick_command(name, placement, seconds, values), seconds, everywhere())
+
+
+def yardstick_command(
+    name: str, placement: Placement, seconds: float, values: Mapping[str, object]
+) -> list[str]:
+    """How a yardstick is called."""
     program = ROOT / "build" / "yardsticks" / name
     if not program.exists():
         raise BenchmarkError(f"{program.relative_to(ROOT)} is missing; type: make programs")
-    given = options({"cpu": placement, "seconds": seconds, **values})
-    return finish([str(program), *given], seconds, os.sched_getaffinity(0))
+    return [str(program), *options({"cpu": placement, "seconds": seconds, **values})]
+
+
+def everywhere() -> set[int]:
+    """All CPUs that this process may use."""
+    return os.sched_getaffinity(0)
 
 
 @contextmanager
-def server(module: str, *, on: set[int], **values: object) -> Iterator[str]:
-    """Run a module's server role on these CPUs while the block runs; gives its address."""
-    command = [sys.executable, "-m", module, "server", *options(values)]
+def server(*, on: set[int], **values: Any) -> Iterator[str]:
+    """Run the server role on these CPUs while the block runs; gives its address."""
+    command = [sys.executable, "-m", PROGRAMS, "server", *options(values)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -143,57 +155,21 @@ def server(module: str, *, on: set[int], **values: object) -> Iterator[str]:
             os.sched_setaffinity(process.pid, on)
             assert process.stdin is not None
             assert process.stdout is not None
-            yield str(parse(module, process.stdout.readline())["address"])
+            yield str(parse("server", process.stdout.readline())["address"])
             process.stdin.close()
             process.wait(timeout=10)
         finally:
             process.kill()
 
 
-def rudp_program(module: str, *, placement: Placement, seconds: float, **values: object) -> Result:
-    """Run a module's server and client roles as two processes, placed like a yardstick."""
+@functools.cache
+def rudp_program(role: str, *, placement: Placement, seconds: float, **values: Any) -> Result:
+    """Run a server and one client role as two processes, placed like a yardstick."""
     client_cpus, server_cpus = cpus(placement)
-    with server(module, on=server_cpus) as address:
+    with server(on=server_cpus, **{k: v for k, v in values.items() if k in SERVER_OPTIONS}) as at:
         given = options({"seconds": seconds, **values})
-        command = [sys.executable, "-m", module, "client", address, *given]
+        command = [sys.executable, "-m", PROGRAMS, role, at, *given]
         return finish(command, seconds, client_cpus)
-
-
-def number(value: float) -> str:
-    """Three significant digits, thousands grouped."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def table(question: str, rows: Iterable[Comparison]) -> Table:
-    """The rows of one question, ready to print."""
-    out = Table(title=question, title_justify="left", title_style="bold")
-    out.add_column("what")
-    out.add_column("CPUs")
-    for heading in ("rudp", "plain C", "ratio", "target"):
-        out.add_column(heading, justify="right")
-    for row in rows:
-        target = style = ""
-        if row.target is not None:
-            unit = f" {row.unit}" if row.target.absolute else ""
-            target = f"{TARGET_SIGNS[row.target.sign]} {number(row.target.value)}{unit}"
-            style = "green" if row.target.met(row) else "red"
-        ours, theirs = f"{number(row.ours)} {row.unit}", f"{number(row.yardstick)} {row.unit}"
-        ratio = number(row.ratio) if row.yardstick else ""
-        out.add_row(
-            row.what,
-            row.placement,
-            ours,
-            theirs if row.yardstick else "",
-            ratio,
-            target,
-            style=style,
-        )
-    return out
-
-
-def show(question: str, rows: Iterable[Comparison]) -> None:
-    """Print one question's table."""
-    Console().print(table(question, rows))
 
 
 def machine() -> str:

@@ -48,7 +48,8 @@ from rudp._errors import (
     Unverified,
 )
 from rudp._keys import generate_key, load_key, write_key
-from rudp._node import Call, Node, Peer
+from rudp._loop_peer import Peer
+from rudp._node import Node
 from rudp._peer import Path, PeerEvent, PeerState, PeerView
 from rudp._serving import Request, current_request
 from rudp._statistics import Statistics
@@ -59,7 +60,6 @@ __all__ = [
     # what one works with
     "Node",
     "Peer",
-    "Call",
     "Config",
     "Request",
     "current_request",

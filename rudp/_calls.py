@@ -34,32 +34,38 @@ CallT = TypeVar("CallT")
 class Calls(Generic[CallT]):
     """The table of the calls of one node."""
 
-    __slots__ = ("free", "limit", "pending")
+    __slots__ = ("free", "handles", "limit", "pending")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.pending: list[CallT | None] = []
+        self.pending: list[CallT | None] = []  # who waits, by index
+        self.handles: list[int] = []  # the newest handle, by index
         self.free: list[int] = []
 
     def new(self) -> int:
-        """A handle whose place in ``pending`` is free; raises ``Busy`` at the limit."""
+        """A handle whose place is free; raises ``Busy`` at the limit."""
         if self.free:
-            return self.free.pop()
+            handle = self.free.pop()
+            self.handles[handle & INDEX] = handle
+            return handle
         index = len(self.pending)
         if index >= self.limit:
             text = f"{index} calls of this node are in flight (Config.calls)"
             raise Busy(text, outcome=Outcome.NO)
+        handle = index | GENERATION
         self.pending.append(None)
-        return index | GENERATION
+        self.handles.append(handle)
+        return handle
 
     def drop(self, handle: int) -> None:
         """The call with this handle is over."""
         self.pending[handle & INDEX] = None
         self.free.append((handle + GENERATION) & HANDLES)
 
-    def open(self) -> list[CallT]:
-        """The calls that have not ended."""
-        return [call for call in self.pending if call is not None]
+    def open(self) -> list[int]:
+        """The handles of calls that have not ended."""
+        waiting = zip(self.handles, self.pending, strict=True)
+        return [handle for handle, call in waiting if call is not None]
 
 
 def call_error(

@@ -25,42 +25,29 @@ from __future__ import annotations
 
 import pickle
 import struct
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from msgpack import (  # type: ignore[import-untyped]  # it ships none
-    ExtType,
-    Packer,
-    unpackb,
-)
+from msgpack import Packer, unpackb  # type: ignore[import-untyped]  # it ships none
 
 from rudp._config import Config
 from rudp._errors import ConfigError, LimitExceeded, SerializationError
+from rudp._values import CODES_FREE, INLINE, SCALARS, Extensions, Pack, Unpack, Walk
 
 Encoded = bytes | list[Any]
 """One piece of bytes, or the pieces of a big message in order."""
 
-INLINE = 2048  # bytes: a larger buffer becomes a part of its own
 ALIGN = 64  # bytes: what numpy and SIMD code like
+FEW = 64  # arguments that are looked at one by one
 MAGIC = b"\xc1ru\x01"
 MAGIC_FIRST = MAGIC[0]
 FORMAT_MSGPACK, FORMAT_PICKLE = 0, 1
 
-CODE_ARRAY, CODE_BUFFER, CODE_BYTES = 125, 126, 127
-CODES_FREE = range(112)  # for register_type; 112 and above are ours
-
 _header = struct.Struct("<4sIII")
 _part = struct.Struct("<QQ")
-
-SCALARS = frozenset({type(None), bool, int, float, str})
-_only_scalars = SCALARS.issuperset
 # Every byte that cannot be the header of a msgpack list or map: what is left bounds the depth.
 _NOT_CONTAINERS = bytes(b for b in range(256) if not (0x80 <= b <= 0x9F or 0xDC <= b <= 0xDF))
-
-Pack = Callable[[Any], bytes]
-Unpack = Callable[[bytes], Any]
 
 
 class Codec:
@@ -77,6 +64,7 @@ class Codec:
         self._unsuspicious = min(config.max_depth, config.max_items)
         self.packs: dict[type, tuple[int, Pack]] = {}
         self._unpacks: dict[int, Unpack] = {}
+        self._hook = Extensions(self._unpacks, [])  # of messages without parts
         self._local = threading.local()
 
     def register_type(self, code: int, kind: type, pack: Pack, unpack: Unpack) -> None:
@@ -104,24 +92,33 @@ class Codec:
 
     def encode(self, value: Any) -> Encoded:
         """The body of a reply, or of a request without keyword arguments."""
-        if value.__class__ is tuple and _only_scalars(map(type, value)) and len(value) < 64:
-            return self._encode_scalars(value)
-        parts: list[memoryview] = []
+        kind = value.__class__
+        if kind is tuple and len(value) < FEW:
+            for item in value:
+                kind = item.__class__
+                if kind not in SCALARS and (kind is not bytes or len(item) > INLINE):
+                    return self._encode_walked(value)
+        elif kind not in SCALARS and (kind is not bytes or len(value) > INLINE):
+            return self._encode_walked(value)
+        try:  # nothing to walk: most calls
+            head: bytes = self._local.pack(value)
+        except AttributeError:
+            self.packer()  # the first of this thread
+            return self.encode(value)
+        except (OverflowError, ValueError, UnicodeError) as error:
+            raise SerializationError(_why(error)) from error
+        return head if len(head) <= INLINE else self._assemble(head, [], FORMAT_MSGPACK)
+
+    def _encode_walked(self, value: Any) -> Encoded:
+        pack = self.packer()
+        walk = Walk(pack=pack, packs=self.packs, max_depth=self.max_depth, max_items=self.max_items)
         try:
-            walked = _Walk(self, parts).value(value, 1)
-            head = self.packer()(walked)
+            head = pack(walk.value(value, 1))
         except SerializationError:
             raise
         except (OverflowError, ValueError, TypeError, UnicodeError) as error:
             raise SerializationError(_why(error)) from error
-        return self._assemble(head, parts, FORMAT_MSGPACK)
-
-    def _encode_scalars(self, value: tuple[Any, ...]) -> Encoded:
-        try:
-            head = self.packer()(value)
-        except (OverflowError, ValueError, UnicodeError) as error:
-            raise SerializationError(_why(error)) from error
-        return head if len(head) <= INLINE else self._assemble(head, [], FORMAT_MSGPACK)
+        return self._assemble(head, walk.parts, FORMAT_MSGPACK)
 
     def encode_pickle(self, value: Any) -> Encoded:
         """The same by pickle 5: for methods that were registered with ``pickle=True``."""
@@ -160,8 +157,9 @@ class Codec:
                 return self._decode_parts(memoryview(data), pickled)
             if len(data) > self.max_head:
                 raise LimitExceeded("max_head", f"{len(data)} bytes outside of buffers")
-            value = unpackb(data, ext_hook=self._small_extension, strict_map_key=False)
-            if len(data) > self._unsuspicious:
+            value = unpackb(data, ext_hook=self._hook, strict_map_key=False)
+            # Each level and each value takes a byte at least.
+            if len(data) > self._unsuspicious and not _flat(value):
                 self._check(data, value)
         except SerializationError:
             raise
@@ -189,7 +187,7 @@ class Codec:
             if not pickled:
                 raise SerializationError("pickle is not accepted here: see method(pickle=True)")
             return pickle.loads(head, buffers=parts)  # noqa: S301  the application opted in
-        value = unpackb(head, ext_hook=_Extensions(self._unpacks, parts), strict_map_key=False)
+        value = unpackb(head, ext_hook=Extensions(self._unpacks, parts), strict_map_key=False)
         if len(head) > self._unsuspicious:
             self._check(head, value)
         return value
@@ -215,9 +213,6 @@ class Codec:
             parts.append(data[offset:end])
         return head, form, parts
 
-    def _small_extension(self, code: int, data: bytes) -> Any:
-        return _Extensions(self._unpacks, [])(code, data)
-
     def _check(self, data: bytes | memoryview, value: Any) -> None:
         """Depth and count of what was received, exactly, if the bytes allow a breach at all."""
         containers = len(bytes(data).translate(None, _NOT_CONTAINERS))
@@ -235,182 +230,14 @@ class Codec:
         raise LimitExceeded("max_depth", "lists or dictionaries nested deeper than allowed")
 
 
-class _Walk:
-    """One pass over a value: finds buffers, holds the limits, refuses what msgpack would hide."""
-
-    def __init__(self, codec: Codec, parts: list[memoryview]) -> None:
-        self.codec = codec
-        self.parts = parts
-        self.items = 0
-
-    def value(self, value: Any, depth: int) -> Any:
-        """What msgpack is to pack in the place of ``value``: itself, mostly."""
-        kind = value.__class__
-        if kind in SCALARS:
-            return value
-        if kind is bytes:
-            return value if len(value) <= INLINE else self._placed(CODE_BYTES, memoryview(value))
-        if kind is tuple or kind is list:
-            return self._sequence(value, depth)
-        if kind is dict:
-            return self._mapping(value, depth)
-        return self._other(value, depth)
-
-    def _sequence(self, value: Sequence[Any], depth: int) -> Any:
-        self._enter(len(value), depth)
-        if _only_scalars(map(type, value)):
-            return value
-        return [self.value(item, depth + 1) for item in value]
-
-    def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
-        self._enter(len(value), depth)
-        if not _all_keys(value):
-            raise SerializationError("keys of a dictionary must be str, int, float, bool or bytes")
-        if _only_scalars(map(type, value.values())):
-            return value
-        return {key: self.value(item, depth + 1) for key, item in value.items()}
-
-    def _enter(self, count: int, depth: int) -> None:
-        self.items += count
-        if depth > self.codec.max_depth:
-            raise LimitExceeded("max_depth", "lists or dictionaries nested deeper than allowed")
-        if self.items > self.codec.max_items:
-            raise LimitExceeded("max_items", "more values in one message than allowed")
-
-    def _other(self, value: Any, depth: int) -> Any:
-        registered = self.codec.packs.get(value.__class__)
-        if registered is not None:
-            return ExtType(registered[0], bytes(registered[1](value)))
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            if isinstance(value, numpy.ndarray):
-                return self._array(numpy, value)
-            if isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
-                return value.item()
-        if isinstance(value, list | tuple):
-            return self._sequence(value, depth)
-        if isinstance(value, dict):
-            return self._mapping(value, depth)
-        if isinstance(value, int | float | str):
-            return value
-        return self._buffer(value)
-
-    def _buffer(self, value: Any) -> ExtType:
-        try:
-            view = memoryview(value)
-        except TypeError:
-            raise SerializationError(
-                f"values of type {type(value).__name__!r} cannot be sent: convert them, "
-                "register the type (register_type), or use a method with pickle=True"
-            ) from None
-        if not view.c_contiguous:
-            raise SerializationError("the buffer is not contiguous: send a copy, bytes(value)")
-        if view.format in ("O", "P"):
-            raise SerializationError("a buffer of Python objects cannot be sent")
-        flat = view.cast("B") if view.nbytes else memoryview(b"")
-        code = CODE_BYTES if isinstance(value, bytes) else CODE_BUFFER
-        return self._placed(code, flat)
-
-    def _array(self, numpy: Any, value: Any) -> ExtType:
-        if type(value) not in (numpy.ndarray, numpy.memmap):
-            hint = "numpy.asarray(value) makes a plain one"
-            raise SerializationError(f"an array of type {type(value).__name__}: {hint}")
-        if value.dtype.hasobject:
-            raise SerializationError("an array of Python objects cannot be sent")
-        if not (value.flags.c_contiguous or value.flags.f_contiguous):
-            hint = "numpy.ascontiguousarray(value) makes a copy that is"
-            raise SerializationError(f"the array is not contiguous: {hint}")
-        order = "C" if value.flags.c_contiguous else "F"
-        flat = value.reshape(-1, order=order).view(numpy.uint8) if value.size else b""
-        kind = _dtype_out(value.dtype)
-        return self._placed(CODE_ARRAY, memoryview(flat), kind, list(value.shape), order)
-
-    def _placed(self, code: int, data: memoryview, *about: Any) -> ExtType:
-        """Puts the bytes into the head if small, else into a part of its own."""
-        if data.nbytes <= INLINE:
-            content: Any = bytes(data)
-        else:
-            self.items += 1
-            content = len(self.parts)
-            self.parts.append(data)
-        return ExtType(code, self.codec.packer()([content, *about]))
+_no_containers = frozenset({list, dict}).isdisjoint
 
 
-class _Extensions:
-    """Turns extensions back into values: ours, and those on the allow list."""
-
-    def __init__(self, unpacks: dict[int, Unpack], parts: list[memoryview]) -> None:
-        self.unpacks = unpacks
-        self.parts = parts
-
-    def __call__(self, code: int, data: bytes) -> Any:
-        unpack = self.unpacks.get(code)
-        if unpack is not None:
-            return unpack(data)
-        if code not in (CODE_ARRAY, CODE_BUFFER, CODE_BYTES):
-            raise SerializationError(f"extension type {code} is not on the allow list")
-        content, *about = unpackb(data, strict_map_key=True)
-        if type(content) is bytes:
-            found = memoryview(bytearray(content))
-        elif type(content) is int and 0 <= content < len(self.parts):
-            found = self.parts[content]
-        else:
-            raise SerializationError("a buffer is named that is not in the message")
-        if code == CODE_BYTES:
-            return found.tobytes()
-        return found if code == CODE_BUFFER else _restore_array(found, *about)
-
-
-def _restore_array(data: memoryview, kind: Any, shape: list[int], order: Any) -> Any:
-    try:
-        import numpy  # noqa: PLC0415  not everybody who receives has it
-    except ImportError:
-        raise SerializationError("a numpy array came, and numpy is not installed here") from None
-    dtype = _dtype_in(numpy, kind)
-    if dtype.hasobject:
-        raise SerializationError("an array of Python objects is not accepted")
-    expected = dtype.itemsize
-    for length in shape:
-        expected *= length
-    if expected != data.nbytes or order not in ("C", "F"):
-        raise SerializationError("the size of an array does not match its shape")
-    return numpy.ndarray(tuple(shape), dtype=dtype, buffer=data, order=order)
-
-
-def _dtype_out(dtype: Any) -> Any:
-    """``"<f8"``, or for a record the list of its fields (``descr``)."""
-    if dtype.names is None:
-        return dtype.str
-    return [[name, _dtype_out(field), list(shape)] for name, field, shape in _fields(dtype)]
-
-
-def _fields(dtype: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
-    fields = []
-    packed = 0
-    for name in dtype.names:
-        field, offset = dtype.fields[name][:2]
-        base, shape = field.subdtype or (field, ())
-        if offset != packed:
-            raise SerializationError("a record type with padding cannot be sent: repack its fields")
-        packed += field.itemsize
-        fields.append((name, base, shape))
-    if packed != dtype.itemsize:
-        raise SerializationError("a record type with padding cannot be sent: repack its fields")
-    return fields
-
-
-def _dtype_in(numpy: Any, kind: Any) -> Any:
-    if isinstance(kind, str):
-        return numpy.dtype(kind)
-    return numpy.dtype([(n, _dtype_in(numpy, field), tuple(shape)) for n, field, shape in kind])
-
-
-_KEYS = frozenset({str, int, float, bool, bytes, type(None)})
-_only_keys = _KEYS.issuperset
-
-
-def _all_keys(value: dict[Any, Any]) -> bool:
-    return _only_keys(map(type, value)) or all(isinstance(k, str | int | float) for k in value)
+def _flat(value: Any) -> bool:
+    """Whether a received value cannot break a limit: a scalar, or a few of them in a list."""
+    if value.__class__ is list:
+        return len(value) < FEW and _no_containers(map(type, value))
+    return value.__class__ is not dict
 
 
 def _refuse(value: Any) -> Any:

@@ -49,6 +49,7 @@ from rudp._serving import (
     Pool,
     Request,
     bind_request,
+    call_with_request,
     describe_exception,
     node_clock,
     unbind_request,
@@ -111,7 +112,11 @@ class Dispatcher(abc.ABC):
         """The core has stopped."""
 
     @abc.abstractmethod
-    def _peer_of(self, ident: int) -> Any:
+    def _exit(self) -> None:
+        """The interpreter ends: close in bounded time."""
+
+    @abc.abstractmethod
+    def peer_of(self, ident: int) -> Any:
         """The handle of a peer that the core named: a caller, or the subject of news."""
 
     # ---- events ----
@@ -164,7 +169,7 @@ class Dispatcher(abc.ABC):
             return
         gone = bool(status)
         news = PeerEvent(
-            peer=self._peer_of(ident),
+            peer=self.peer_of(ident),
             state=STATES[state],
             reason=reason_text(status) if gone else "",
             error=reason_error(status) if gone else None,
@@ -194,55 +199,54 @@ class Dispatcher(abc.ABC):
             self._refuse(ident, REFUSE_CLOSING)
         elif made + left < self._now:  # it lay here while Python was away (section 3)
             self._refuse(ident, REFUSE_LATE)
+        elif method.inline:
+            self._run_inline(method, (ident, method.name, made + left, self, peer), data)
         else:
-            request = Request(ident, method.name, made + left, self._peer_of, peer)
+            request = Request(ident, method.name, made + left, self, peer)
             if method.threaded:
                 self._running[ident] = request
                 self._workers().submit(self._run_in_thread, method, request, data)
             else:
-                self._run_here(method, request, data)
+                self._run_on_loop(method, request, data)
 
-    def _run_here(self, method: Method, request: Request, data: bytes | memoryview) -> None:
+    def _run_inline(
+        self, method: Method, about: tuple[int, str, int, Any, int], data: bytes | memoryview
+    ) -> None:
         try:
             args, kwargs = self._codec.decode_arguments(data, pickled=method.pickle)
         except SerializationError as error:
-            self._undecodable(request, error)
+            self._undecodable(about[0], about[1], error)
             return
-        del data
-        if method.inline:
-            # A context of its own, so that nothing a handler sets is seen by the next one.
-            run = contextvars.copy_context().run
-            try:
-                status, body = run(self._call, method, request, args, kwargs)
-            except BaseException as error:
-                # KeyboardInterrupt is the program's, but the caller need not wait for nothing.
-                self._reply(request.id, EXCEPTION, self._encode_error(error))
-                raise
-            self._reply(request.id, status, body)
-        else:
-            token = bind_request(request)
-            try:
-                self._start(method, request, args, kwargs)
-            finally:
-                unbind_request(token)
-
-    def _undecodable(self, request: Request, error: SerializationError) -> None:
-        logger.warning("a request for %r cannot be decoded: %s", request.method, error)
-        self._refuse(request.id, REFUSE_BAD)
-
-    def _call(
-        self, method: Method, request: Request, args: Any, kwargs: Any
-    ) -> tuple[int, Encoded]:
-        """Call a plain function and encode what comes of it."""
-        bind_request(request)
+        status = OK
         try:
-            function = method.function
-            result = function(*args, **kwargs) if kwargs else function(*args)
-            return OK, self._encode_result(method, result)
+            # A context of its own, so that nothing a handler sets is seen by the next one.
+            result = contextvars.copy_context().run(
+                call_with_request, about, method.function, args, kwargs
+            )
+            body = self._encode_result(method, result)
         except Exception as error:  # noqa: BLE001  it becomes the caller's
-            return EXCEPTION, self._encode_error(error)
+            status, body = EXCEPTION, self._encode_error(error)
+        except BaseException as error:
+            # KeyboardInterrupt is the program's, but the caller need not wait for nothing.
+            self._reply(about[0], EXCEPTION, self._encode_error(error))
+            raise
+        self._reply(about[0], status, body)
+
+    def _run_on_loop(self, method: Method, request: Request, data: bytes | memoryview) -> None:
+        try:
+            args, kwargs = self._codec.decode_arguments(data, pickled=method.pickle)
+        except SerializationError as error:
+            self._undecodable(request.id, request.method, error)
+            return
+        token = bind_request(request)
+        try:
+            self._start(method, request, args, kwargs)
         finally:
-            request.open = False
+            unbind_request(token)
+
+    def _undecodable(self, ident: int, method: str, error: SerializationError) -> None:
+        logger.warning("a request for %r cannot be decoded: %s", method, error)
+        self._refuse(ident, REFUSE_BAD)
 
     def _run_in_thread(self, method: Method, request: Request, data: bytes | memoryview) -> None:
         """What a thread of the pool does with a request."""
@@ -276,7 +280,13 @@ class Dispatcher(abc.ABC):
         except SerializationError as error:
             logger.warning("a request for %r cannot be decoded: %s", method.name, error)
             return REFUSE_BAD, None
-        return self._call(method, request, args, kwargs)
+        try:
+            result = call_with_request(request, method.function, args, kwargs)
+            return OK, self._encode_result(method, result)
+        except Exception as error:  # noqa: BLE001  it becomes the caller's
+            return EXCEPTION, self._encode_error(error)
+        finally:
+            request.open = False
 
     def _workers(self) -> Pool:
         if self._pool is None:

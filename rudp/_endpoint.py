@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from rudp import _lib
-from rudp._codec import Pack, Unpack
 from rudp._config import Config
 from rudp._dispatch import Dispatcher
 from rudp._errors import ConfigError
 from rudp._keys import Key, environment_key, load_key
-from rudp._life import install
+from rudp._life import watch_over
 from rudp._log import warn_once
 from rudp._peer import BasePeer, PeerEvent
 from rudp._resolve import Address, AddressLike, parse, split
 from rudp._serving import Method
 from rudp._statistics import Statistics, statistics_from
+from rudp._values import Pack, Unpack
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 PeerT = TypeVar("PeerT", bound=BasePeer)
@@ -174,11 +174,11 @@ class Endpoint(Dispatcher, Generic[PeerT]):
                     "pass key=..., or insecure=True if every host that can reach it may call it"
                 )
             warn_once("insecure", f"a node listens on {listen} without a key: anyone may call it")
-        install()
         self._attach(_lib.Core(listen, self._key, self._other_key, self.config))
+        watch_over(self)
 
-    def _peer_of(self, ident: int) -> PeerT:
-        """The handle of a peer that the core named: a caller, or the subject of news."""
+    def peer_of(self, ident: int) -> PeerT:
+        """The handle of a peer that the core named by its id: a caller, or the subject of news."""
         found = self._peers_by_id.get(ident)
         if found is None:
             view = self._usable_core().peer_view(ident)

@@ -54,7 +54,7 @@ def _statuses() -> list[str]:
     while len(names) < 256:
         pointer = lib.rudp_status_name(len(names))
         name = ffi.string(pointer).decode() if pointer != ffi.NULL else ""
-        if not name.isupper() or name in names:
+        if name in ("", "UNKNOWN") or name in names:
             break
         names.append(name)
     return names
@@ -72,8 +72,8 @@ def code_text(code: int) -> str:
     return ffi.string(lib.rudp_code_text(code)).decode()
 
 
-def code_error(code: int) -> Exception:
-    """The exception for a negative result."""
+def code_error(code: int, outcome: errors.Outcome = errors.Outcome.NO) -> Exception:
+    """The exception for a negative result; ``outcome`` of the call it ends, if there is one."""
     text = code_text(code)
     if code == lib.RUDP_FORKED:
         return errors.ForkedError(f"{text}: open a new node in the child")
@@ -86,7 +86,7 @@ def code_error(code: int) -> Exception:
     kind = kinds.get(code)
     if kind is None:
         return errors.RudpError(text)
-    return kind(text, outcome=errors.Outcome.NO)
+    return kind(text, outcome=outcome)
 
 
 class Core:

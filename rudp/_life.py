@@ -12,17 +12,29 @@ from __future__ import annotations
 
 import atexit
 import os
+import weakref
+from typing import Protocol
 
 from rudp import _lib
+from rudp._log import logger
 
 EXIT_SECONDS = 2.0
 
+
+class Exiting(Protocol):
+    """A node as the exit of the interpreter sees it."""
+
+    def _exit(self) -> None: ...
+
+
 _installed = False
+_open: weakref.WeakSet[Exiting] = weakref.WeakSet()
 
 
-def install() -> None:
-    """Register both hooks, once."""
+def watch_over(node: Exiting) -> None:
+    """Treat this node at fork and exit; registers both hooks with the first one."""
     global _installed  # noqa: PLW0603  once per process is what this remembers
+    _open.add(node)
     if not _installed:
         _installed = True
         os.register_at_fork(after_in_child=_forget_all)
@@ -36,6 +48,8 @@ def _forget_all() -> None:
 
 
 def _close_all() -> None:
-    for core in list(_lib.cores):
-        if core.seal():
-            core.free(EXIT_SECONDS)
+    for node in list(_open):
+        try:
+            node._exit()
+        except Exception:  # noqa: BLE001  the others are to be closed as well
+            logger.exception("%r could not be closed at exit", node)

@@ -1,12 +1,11 @@
 """How does a node live in an event loop?
 
-    call()      submits, schedules one turn per tick of the loop, returns a future
+    call()      submits, schedules one turn per tick of the loop, returns what to await
     _ready()    the core's descriptor is readable: a turn is due (Rule 11)
     _turn()     packets in and out, then the events; bounded, the rest in the next tick (Rule 12)
 
-No coroutine, timer or callback per call: deadlines live in the core (Rule 14), and a call that is
-cancelled tells the core from the future's own ``cancel``. The traps: the loop may hold the node
-only weakly (Rule 13), and events count as taken one by one (Rule 9).
+No timer, task or done callback per call: deadlines live in the core (Rule 14). The traps: the loop
+may hold the node only weakly (Rule 13), and events count as taken one by one (Rule 9).
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ import sys
 import weakref
 from asyncio import _get_running_loop  # the running loop or None: one call says thread and loop
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from rudp import _lib
 from rudp._calls import GENERATION, HANDLES, INDEX, Calls, call_error
 from rudp._codec import Encoded
 from rudp._endpoint import Endpoint
-from rudp._errors import DeadlineExceeded, NodeClosed, Outcome, RudpError, SerializationError
+from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
 from rudp._lib import (
     CANCELLED,
     EXCEPTION,
@@ -37,8 +35,9 @@ from rudp._lib import (
     rudp_cancel,
     rudp_turn,
 )
-from rudp._peer import BasePeer
-from rudp._resolve import Address, parse, resolve
+from rudp._life import EXIT_SECONDS
+from rudp._loop_peer import Peer
+from rudp._resolve import parse, resolve
 from rudp._serving import Method, Request, bound_request, limited
 from rudp._threads import in_thread
 
@@ -47,125 +46,6 @@ ROUNDS = 4  # turns in a row while inline handlers keep answering
 CLOSE_SECONDS = 5.0
 LONGEST = 1e9  # seconds: about 31 years, and still a whole number of microseconds in 64 bits
 EAGER = sys.version_info >= (3, 12)
-
-
-class Call(asyncio.Future[Any]):
-    """The future of one call. Cancelling it cancels the handler at the peer.
-
-    It is also accepted where asyncio wants a coroutine: ``create_task``, ``TaskGroup``.
-    """
-
-    __slots__ = ("handle", "method", "node", "peer", "pickled")
-
-    handle: int
-    method: str
-    node: Node
-    peer: Peer
-    pickled: bool
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel the call, here and at the peer."""
-        if not super().cancel(msg):
-            return False
-        self.node._abandon(self.handle)
-        return True
-
-    def __repr__(self) -> str:
-        state = "cancelled" if self.cancelled() else "finished" if self.done() else "pending"
-        return f"<Call {self.method!r} to {self.peer.address} {state}>"
-
-    def send(self, _value: None, /) -> Any:
-        """One step, for a task that was made of this future (``create_task``)."""
-        if self.done():
-            raise StopIteration(self.result())
-        self._asyncio_future_blocking = True
-        return self
-
-    def throw(self, kind: Any, value: Any = None, trace: TracebackType | None = None) -> Any:
-        """The task was cancelled, or the call failed: both end it."""
-        error = value if value is not None else kind() if isinstance(kind, type) else kind
-        raise error.with_traceback(trace) if trace is not None else error
-
-    def close(self) -> None:
-        """The task is gone; nothing is held for it."""
-
-
-class Peer(BasePeer):
-    """A node at an address, as seen from one of ours; made by ``node.peer(address)``."""
-
-    __slots__ = ()
-
-    _node: Node
-
-    def call(
-        self,
-        method: str,
-        *args: Any,
-        timeout: float | None = None,
-        pickle: bool = False,
-        **kwargs: Any,
-    ) -> Call:
-        """Call ``method`` at the peer; ``await`` gives its result.
-
-        ``timeout`` is in seconds, None means ``Config.timeout``; inside a handler it never exceeds
-        what is left of the request that is being served. ``pickle`` sends and accepts any Python
-        object, for methods registered with ``pickle=True``.
-
-        Raises a ``CallError`` whose ``outcome`` says whether the handler ran, ``RemoteError`` with
-        the remote traceback if it raised, ``SerializationError`` if the arguments cannot be sent.
-        """
-        node = self._node
-        loop = _get_running_loop()
-        if loop is None or loop is not node._loop:
-            raise node._misused()
-        seconds = node._default_timeout if timeout is None else timeout
-        if bound_request(None) is not None:
-            seconds = limited(seconds)
-        call = Call(loop=loop)
-        call.handle = 0
-        call.method = method
-        call.node = node
-        call.peer = self
-        call.pickled = pickle
-        try:
-            if pickle or kwargs:
-                body = node._encode_special(args, kwargs, pickle)
-            else:
-                body = node._codec.encode(args)
-            if self._id == 0 and not self._known():
-                node._submit_when_resolved(call, body, seconds)
-            else:
-                node._submit(call, body, seconds)
-        except RudpError as error:
-            call.set_exception(error)  # where it is awaited, like every other error of a call
-        return call
-
-    def watch(self, *, enabled: bool = True) -> None:
-        """Ask for news of this peer (``node.on_peer``) even while no call to it is open.
-
-        Dials the peer if need be, and keeps dialling. The name must have been resolved: see
-        ``resolve``.
-        """
-        if self._id == 0 and not self._known():
-            raise RudpError(f"{self!r} is not resolved yet: await peer.resolve() first")
-        self._node._usable_core().watch(self._id, watch=enabled)
-        self._node._wake()
-
-    async def resolve(self) -> Self:
-        """Resolve the name now; ``AddressError`` if that fails. Calls do it by themselves."""
-        if self._id == 0 and not self._known():
-            family = self._node._usable_core().address().family
-            found = await in_thread(_resolve, self._address, family)
-            if self._id == 0:
-                self._bind(found)
-        return self
-
-    def _known(self) -> bool:
-        """Whether the address is numeric; binds it to the core then."""
-        if self._resolved is None:
-            return False
-        self._bind(self._resolved)
-        return True
 
 
 class Node(Endpoint[Peer]):
@@ -192,10 +72,10 @@ class Node(Endpoint[Peer]):
         listen = await in_thread(resolve, self._wanted) if self._named() else resolve(self._wanted)
         self._open_core(listen)
         core = self._usable_core()
-        self._calls: Calls[Call] = Calls(self.config.calls)
+        self._calls: Calls[asyncio.Future[Any]] = Calls(self.config.calls)
         self._pending, self._free = self._calls.pending, self._calls.free
+        self._handles = self._calls.handles
         self._default_timeout = self.config.timeout
-        self._resolving: set[asyncio.Task[Peer]] = set()
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
@@ -237,8 +117,8 @@ class Node(Endpoint[Peer]):
         loop, core = self._loop, self._core
         if loop is None or core is None or not core.open:
             return
-        for call in self._calls.open():
-            rudp_cancel(self._handle, call.handle)
+        for handle in self._calls.open():
+            rudp_cancel(self._handle, handle)
         self._turn()  # their events come at once: each says what is known of the handler
         loop.remove_reader(core.descriptor)
         self._loop = None
@@ -251,6 +131,15 @@ class Node(Endpoint[Peer]):
             if pool is not None:
                 pool.stop(0.0)
             self._closed.set()
+
+    def _exit(self) -> None:
+        loop, core = self._loop, self._core
+        if loop is not None and loop.is_running():  # in a daemon thread, which is still at work
+            closing = asyncio.run_coroutine_threadsafe(self.close(timeout=EXIT_SECONDS), loop)
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                closing.result(EXIT_SECONDS * 2)
+        elif core is not None and core.seal():
+            core.free(EXIT_SECONDS)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -280,11 +169,10 @@ class Node(Endpoint[Peer]):
             self._loop.call_soon(self._turn)
 
     def _submitted_elsewhere(self) -> None:
+        """A thread's reply has left by a turn of its own, unless the ring was full."""
         loop = self._loop
-        if loop is not None and not self._due:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the loop was closed without the node: nobody will send it
+        if loop is not None and self._unsent:
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody will send it
                 loop.call_soon_threadsafe(self._turn)
 
     def _turn(self) -> None:
@@ -316,12 +204,12 @@ class Node(Endpoint[Peer]):
     def _broken(self, code: int) -> None:
         """The core answers no more. In a forked child nothing of the parent's loop is touched."""
         if code != FORKED:
-            self._stopped()
-            self._fail_all(_lib.code_error(code))
+            self._stopped(code)
 
-    def _stopped(self) -> None:
+    def _stopped(self, code: int = _lib.BROKEN) -> None:
         if self._loop is not None and self._core is not None:
             self._loop.remove_reader(self._core.descriptor)
+        self._fail_all(_lib.code_error(code, outcome=Outcome.UNKNOWN))
 
     # ---- calls ----
 
@@ -336,109 +224,122 @@ class Node(Endpoint[Peer]):
         self._require_key()
         return self._codec.encode_pickle({0: args, 1: kwargs} if kwargs else args)
 
-    def _submit(self, call: Call, body: Encoded, seconds: float) -> None:
-        method = call.method
+    def _submit(self, peer: Peer, method: str, body: Encoded, timeout: float | None) -> int:
+        """Hand a call over to the core; its handle."""
+        seconds = self._default_timeout if timeout is None else timeout
+        if bound_request(None) is not None:
+            seconds = limited(seconds)
         if not seconds > 0:
-            text = f"call of {method!r}: no time is left"
-            raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=call.peer.address)
-        microseconds = int(min(seconds, LONGEST) * 1e6) or 1
+            text = f"call of {method!r} at {peer.address}: no time is left"
+            raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
+        microseconds = int(seconds * 1e6) or 1 if seconds < LONGEST else int(LONGEST * 1e6)
         handle = self._free.pop() if self._free else self._calls.new()
-        index = handle & INDEX
-        call.handle = handle
-        self._pending[index] = call
-        code = self._hand_over(call, method.encode(), body, microseconds)
-        if code == FULL:
-            rudp_turn(self._handle, 0, 0)  # empties the submission ring
-            code = self._hand_over(call, method.encode(), body, microseconds)
+        name = method.encode()
+        if type(body) is bytes and len(body) + len(name) <= PACKET_BODY:
+            size = len(body)
+            code = rudp_call(
+                self._handle, handle, peer._id, 0, microseconds, name, len(name), body, size
+            )
+            if code == FULL:
+                rudp_turn(self._handle, 0, 0)  # empties the submission ring
+                code = rudp_call(
+                    self._handle, handle, peer._id, 0, microseconds, name, len(name), body, size
+                )
+        else:
+            code = self._submit_memory(handle, peer, microseconds, name, body)
         if code < 0:
             self._calls.drop(handle)
-            call.handle = 0
             raise self._refused(code, method)
-        if not self._due:
-            self._wake()
+        self._handles[handle & INDEX] = handle
+        return handle
 
-    def _hand_over(self, call: Call, name: bytes, body: Encoded, microseconds: int) -> int:
-        peer = call.peer._id
-        if type(body) is bytes and len(body) + len(name) <= PACKET_BODY:
-            return rudp_call(
-                self._handle, call.handle, peer, 0, microseconds, name, len(name), body, len(body)
+    def _submit_memory(
+        self, handle: int, peer: Peer, microseconds: int, name: bytes, body: Encoded
+    ) -> int:
+        core = self._usable_core()
+        code = FULL
+        for _ in range(2):
+            memory = core.lend([body] if isinstance(body, bytes) else body)
+            code = rudp_call_memory(
+                self._handle, handle, peer._id, 0, microseconds, name, len(name), memory
             )
-        memory = self._usable_core().lend([body] if isinstance(body, bytes) else body)
-        return rudp_call_memory(
-            self._handle, call.handle, peer, 0, microseconds, name, len(name), memory
-        )
+            if code != FULL:
+                break
+            rudp_turn(self._handle, 0, 0)
+        return code
 
-    def _submit_when_resolved(self, call: Call, body: Encoded, seconds: float) -> None:
-        """The peer's name is resolved in a thread first, within the call's own time."""
+    async def _result(
+        self,
+        future: asyncio.Future[Any],
+        handle: int,
+        method: str,
+        peer: Peer,
+        pickled: bool,  # noqa: FBT001  the one caller is above
+    ) -> Any:
+        """Wait for the body of a reply, and turn it into the result or the error of the call.
+
+        A coroutine around a plain future: a future of our own with a ``cancel`` of its own costs
+        half a microsecond more, since asyncio takes its short cuts for the exact class only.
+        """
+        try:
+            data = await future
+        except (asyncio.CancelledError, GeneratorExit):
+            # The caller lost interest; the table's entry lives until the core says DONE.
+            if self._core is not None and self._core.open:
+                rudp_cancel(self._handle, handle)
+                self._wake()
+            raise
+        if data.__class__ is tuple:
+            status, outcome, body = data
+            raise call_error(
+                self._codec, status, outcome, body, method, peer, closing=self._closing
+            )
+        return self._codec.decode(data, pickled=pickled)
+
+    async def _call_by_name(
+        self,
+        peer: Peer,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+        pickle: bool,  # noqa: FBT001
+    ) -> Any:
+        """The first call of a peer known by name resolves it, within the call's own time."""
         loop = asyncio.get_running_loop()
+        seconds = limited(self._default_timeout if timeout is None else timeout)
         until = loop.time() + seconds
-        task = loop.create_task(call.peer.resolve())
-        self._resolving.add(task)
-
-        def late() -> None:
-            task.cancel()
-            if not call.done():
-                text = f"call of {call.method!r}: {call.peer.address} did not resolve in time"
-                call.set_exception(DeadlineExceeded(text, outcome=Outcome.NO, method=call.method))
-
-        def resolved(_: object) -> None:
-            timer.cancel()
-            self._resolving.discard(task)
-            if call.done() or task.cancelled():
-                return
-            try:
-                task.result()
-                self._submit(call, body, until - loop.time())
-            except (RudpError, OSError) as error:
-                call.set_exception(error)
-
-        timer = loop.call_later(max(0.0, min(seconds, LONGEST)), late)
-        task.add_done_callback(resolved)
-
-    def _abandon(self, handle: int) -> None:
-        """The caller lost interest; its table entry lives until the core says DONE."""
-        if handle and self._core is not None and self._core.open:
-            rudp_cancel(self._handle, handle)
-            self._wake()
+        try:
+            async with asyncio.timeout(seconds):
+                await peer.resolve()
+        except TimeoutError:
+            text = f"call of {method!r}: {peer.address} did not resolve in time"
+            raise DeadlineExceeded(
+                text, outcome=Outcome.NO, method=method, peer=peer.address
+            ) from None
+        return await peer.call(method, *args, timeout=until - loop.time(), pickle=pickle, **kwargs)
 
     def _finished(self, event: tuple[int, ...]) -> None:
         handle, at, size, memory = event[9], event[11], event[12], event[13]
-        index = handle & INDEX
-        call = self._pending[index] if index < len(self._pending) else None
         body: bytes | memoryview
         body = _lib.received(memory, size) if memory else self._arena[at : at + size].tobytes()
-        if call is None or call.handle != handle:
+        index = handle & INDEX
+        if self._handles[index] != handle:
             return  # of a generation that is gone
+        future = self._pending[index]
         self._pending[index] = None
         self._free.append((handle + GENERATION) & HANDLES)
-        if call.done():
+        if future is None or future.done():
             return  # cancelled here
         status = event[1]
-        if status == OK:
-            try:
-                value = self._codec.decode(body, pickled=call.pickled)
-            except SerializationError as error:
-                call.set_exception(error)
-            else:
-                call.set_result(value)
-        else:
-            call.set_exception(
-                call_error(
-                    self._codec,
-                    status,
-                    event[2],
-                    body,
-                    call.method,
-                    call.peer,
-                    closing=self._closing,
-                )
-            )
+        future.set_result(body if status == OK else (status, event[2], body))
 
     def _fail_all(self, error: Exception) -> None:
-        for call in self._calls.open():
-            self._calls.drop(call.handle)
-            if not call.done():
-                call.set_exception(error)
+        for index, future in enumerate(self._pending):
+            if future is not None:
+                self._calls.drop(self._handles[index])
+                if not future.done():
+                    future.set_exception(error)
 
     # ---- serving ----
 
@@ -478,5 +379,5 @@ def _ready(reference: Callable[[], Node | None]) -> None:
         node._turn()
 
 
-def _resolve(address: Any, family: int) -> Address:
-    return resolve(address, family=family)
+# What Python calls a coroutine that was never awaited.
+Node._result.__qualname__ = "Peer.call"

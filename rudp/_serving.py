@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from rudp._errors import ConfigError
 
@@ -60,26 +60,31 @@ class Method:
         return f"<Method {self.name!r} {self.kind.value}>"
 
 
+class Peers(Protocol):
+    """Who knows the handles of peers: a node."""
+
+    def peer_of(self, ident: int) -> Any:
+        """The peer with this id."""
+
+
 class Request:
     """What a handler may know about the call it serves; see ``current_request``."""
 
-    __slots__ = ("_expires", "_peer_id", "_peer_of", "cancelled", "id", "method", "open")
+    __slots__ = ("_expires", "_node", "_peer_id", "cancelled", "id", "method", "open")
 
-    def __init__(
-        self, ident: int, method: str, expires: int, peer_of: Callable[[int], Any], peer: int
-    ) -> None:
+    def __init__(self, ident: int, method: str, expires: int, node: Peers, peer: int) -> None:
         self.id = ident
         self.method = method
         self.open = True  # until the reply is sent
         self.cancelled = False
         self._expires = expires
-        self._peer_of = peer_of
+        self._node = node
         self._peer_id = peer
 
     @property
     def peer(self) -> Any:
         """The caller, as a ``Peer`` of this node."""
-        return self._peer_of(self._peer_id)
+        return self._node.peer_of(self._peer_id)
 
     @property
     def remaining(self) -> float:
@@ -95,10 +100,21 @@ class Request:
         return f"<Request {self.method!r} remaining={self.remaining:.3f}s>"
 
 
-_request: contextvars.ContextVar[Request] = contextvars.ContextVar("rudp_request")
+About = Request | tuple[int, str, int, Any, int]
+"""A request, or what makes one: inline functions are too short to make it before they ask."""
+
+_request: contextvars.ContextVar[About] = contextvars.ContextVar("rudp_request")
 bind_request = _request.set
 unbind_request = _request.reset
 bound_request = _request.get
+
+
+def call_with_request(
+    about: About, function: Callable[..., Any], args: Any, kwargs: dict[str, Any] | None
+) -> Any:
+    """Call a plain function that may ask for its request."""
+    bind_request(about)
+    return function(*args, **kwargs) if kwargs else function(*args)
 
 
 def current_request() -> Request:
@@ -107,10 +123,15 @@ def current_request() -> Request:
     Works in coroutines, plain functions and inline functions, and in tasks they start. Raises
     ``LookupError`` outside of a handler.
     """
-    try:
-        return _request.get()
-    except LookupError:
-        raise LookupError("current_request() was called outside of a handler") from None
+    about = bound_request(None)
+    if about is None:
+        raise LookupError("current_request() was called outside of a handler")
+    if isinstance(about, Request):
+        return about
+    request = Request(*about)
+    request.open = False  # an inline function has returned before anything it started runs
+    bind_request(request)
+    return request
 
 
 def node_clock() -> int:
@@ -120,8 +141,8 @@ def node_clock() -> int:
 
 def limited(timeout: float) -> float:
     """``timeout``, but not beyond the deadline of the request that is being served."""
-    request = _request.get(None)
-    if request is not None and request.open:
+    request = bound_request(None)
+    if isinstance(request, Request) and request.open:
         remaining = request.remaining
         if remaining < timeout:
             return max(remaining, 0.0)

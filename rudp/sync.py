@@ -17,11 +17,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import Calls, call_error
+from rudp._calls import INDEX, Calls, call_error
 from rudp._codec import Encoded
 from rudp._endpoint import Endpoint
 from rudp._errors import ConfigError, DeadlineExceeded, Outcome
@@ -38,6 +39,7 @@ from rudp._lib import (
     rudp_events_wait,
     rudp_taken,
 )
+from rudp._life import EXIT_SECONDS
 from rudp._log import logger
 from rudp._peer import BasePeer
 from rudp._resolve import resolve
@@ -48,7 +50,7 @@ CLOSE_SECONDS = 5.0
 LONGEST = 1e9  # seconds
 MAIN_SLICE = 100_000  # microseconds: how long a lost signal may go unnoticed (Rule 17)
 THREAD_SLICE = 1_000_000
-READER_SLICE = 50_000
+READER_SLICE = 1_000_000  # how long an unclosed node may outlive its last reference
 CANCEL_SECONDS = 1.0  # for the event that a cancelled call still brings
 
 __all__ = ["Node", "Peer"]
@@ -64,6 +66,7 @@ class Peer(BasePeer):
     def call(
         self,
         method: str,
+        /,
         *args: Any,
         timeout: float | None = None,
         pickle: bool = False,
@@ -122,11 +125,12 @@ class Node(Endpoint[Peer]):
         self._calls: Calls[Peer] = Calls(self.config.calls)
         self._table = threading.Lock()
         self._left = threading.Condition(self._usable_core().lock)
-        self._handles: set[int] = set()  # of calls that have not ended
         self._users = 0  # threads inside a call: the node is not freed under them
         self._waiters = threading.local()
         self._usable_core().drive_by_loop(loop=False)
-        self._reader = threading.Thread(target=self._read, name="rudp-events", daemon=True)
+        self._reader = threading.Thread(
+            target=_read, args=(weakref.ref(self), self._core), name="rudp-events", daemon=True
+        )
         self._reader.start()
         return self
 
@@ -146,6 +150,7 @@ class Node(Endpoint[Peer]):
         core.seal()
         for handle in self._open_handles():
             rudp_cancel(self._handle, handle)
+        self._rouse_reader()
         if not self._everybody_left(max(until - time.monotonic(), CANCEL_SECONDS)):
             logger.error("%r: a thread did not return from its call; memory is not freed", self)
             return
@@ -153,11 +158,20 @@ class Node(Endpoint[Peer]):
             self._pool.stop(0.0)
         core.free(max(0.0, until - time.monotonic()))
 
+    def _rouse_reader(self) -> None:
+        """Give the reader thread an event to return with: a call to nobody ends at once."""
+        with self._table:
+            handle = self._calls.new()
+        rudp_call(self._handle, handle, 0, 0, 1, b"-", 1, b"", 0)
+
     def _everybody_left(self, seconds: float) -> bool:
         if self._reader is not threading.current_thread():
             self._reader.join(seconds)
         with self._left:
             return self._left.wait_for(lambda: self._users == 0, seconds)
+
+    def _exit(self) -> None:
+        self.close(timeout=EXIT_SECONDS)
 
     def __enter__(self) -> Self:
         return self.open()
@@ -196,8 +210,7 @@ class Node(Endpoint[Peer]):
         microseconds = int(min(seconds, LONGEST) * 1e6) or 1
         with self._table:
             handle = self._calls.new()
-            self._calls.pending[handle & 0xFF_FFFF] = peer
-            self._handles.add(handle)
+            self._calls.pending[handle & INDEX] = peer
         code = self._hand_over(handle, peer._id, method.encode(), body, microseconds)
         if code == FULL:
             time.sleep(0.001)  # whoever leads empties the submission ring
@@ -225,7 +238,7 @@ class Node(Endpoint[Peer]):
             while (code := rudp_call_wait(self._handle, handle, waiter.done, piece)) < 0:
                 if code not in (TIMEOUT, SIGNAL):
                     self._drop(handle)
-                    raise _lib.code_error(code)
+                    raise _lib.code_error(code, outcome=Outcome.UNKNOWN)
         except (KeyboardInterrupt, SystemExit):
             self._give_up(handle, waiter)
             raise
@@ -259,30 +272,22 @@ class Node(Endpoint[Peer]):
 
     def _drop(self, handle: int) -> None:
         with self._table:
-            self._handles.discard(handle)
             self._calls.drop(handle)
 
     def _open_handles(self) -> list[int]:
         with self._table:
-            return list(self._handles)
+            return self._calls.open()
 
     # ---- serving ----
 
-    def _read(self) -> None:
-        """The reader thread: events in order, until the node closes."""
-        core = self._usable_core()
-        while core.open:
-            taken, self._taken = self._taken, 0
-            ready = rudp_events_wait(self._handle, taken, self._queued(), READER_SLICE)
-            try:
-                if ready > 0:
-                    self._read_events(min(ready, BATCH))
-                    if self._unsent:
-                        self._send_again()
-                elif ready not in (0, TIMEOUT, SIGNAL):
-                    return
-            except Exception:  # noqa: BLE001  the next event must still be read
-                logger.exception("%r: an event could not be handled", self)
+    def _handle_events(self, ready: int) -> None:
+        """What the reader thread does with the events that wait."""
+        try:
+            self._read_events(min(ready, BATCH))
+            if self._unsent:
+                self._send_again()
+        except Exception:  # noqa: BLE001  the next event must still be read
+            logger.exception("%r: an event could not be handled", self)
 
     def _accepts(self, method: Method) -> None:
         if method.kind is Kind.COROUTINE:
@@ -299,3 +304,23 @@ class Node(Endpoint[Peer]):
 
     def _stopped(self) -> None:
         """Open calls have ended, and new ones are refused by the core."""
+
+
+def _read(reference: Callable[[], Node | None], core: _lib.Core) -> None:
+    """The reader thread: events in order, until the node closes.
+
+    It holds the node only while there is something to do, so that one nobody closed can go.
+    """
+    ready = 0
+    while core.open:
+        node = reference()
+        if node is None:
+            return
+        if ready > 0:
+            node._handle_events(ready)
+        elif ready not in (0, TIMEOUT, SIGNAL):
+            return
+        taken, node._taken = node._taken, 0
+        queued = node._queued()
+        del node
+        ready = rudp_events_wait(core.handle, taken, queued, READER_SLICE)

@@ -19,3 +19,9 @@ settings.load_profile("rudp")
 def base() -> Engine:
     """native/base, compiled."""
     return load("base")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """native/engine with all below it, compiled."""
+    return load("engine")

@@ -39,8 +39,8 @@ NATIVE = ROOT / "native"
 CDEF = ROOT / "tests" / "cdef"
 BUILD = ROOT / "build" / "tests"
 
-LAYERS = ("base", "wire", "seal", "engine")
-LIBRARIES = {"seal": ["-lcrypto"]}
+LAYERS = ("base", "wire", "seal", "engine", "io")
+LIBRARIES = {"seal": ["-lcrypto"], "io": ["-Wl,--wrap=sendmmsg"]}
 
 COMMON_FLAGS = ["-std=gnu11", "-O1", "-g", "-fPIC", "-I", str(NATIVE)]
 STRICT_FLAGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]

@@ -9,12 +9,15 @@
  * receive that waits a second ends the program with an error.
  *
  * --batch 64 moves up to 64 datagrams per system call (recvmmsg, sendmmsg) on both
- * sides: still one datagram per call, the limit of a core that works in turns. */
+ * sides: still one datagram per call, the limit of a core that works in turns.
+ * --think 1000 pauses so many microseconds between a reply and the next call.
+ * --neighbour 1 gives the client a thread that computes all the time. */
 #define _GNU_SOURCE
 #include "yardstick.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -25,6 +28,8 @@ typedef struct {
     size_t payload;       /* bytes of each datagram, both ways */
     unsigned outstanding; /* calls in flight */
     unsigned batch;       /* datagrams per system call; 1 = plain send and recv */
+    unsigned think;       /* microseconds of pause before each call */
+    unsigned neighbours;  /* threads of the client that compute all the time */
     uint64_t count;       /* calls to make; 0 = until the seconds are over */
     double seconds;
 } settings;
@@ -104,6 +109,28 @@ _Noreturn static void server_run(int fd, const settings *s)
         batch_send(&b, fd, batch_receive(&b, fd, s->batch));
 }
 
+static void pause_for(unsigned microseconds)
+{
+    struct timespec time = {.tv_nsec = (long)microseconds * 1000};
+    if (microseconds > 0)
+        check(nanosleep(&time, NULL) == 0, "nanosleep");
+}
+
+/* Never waits; the process ends it. */
+static void *neighbour_run(void *unused)
+{
+    for (volatile uint64_t number = 0;; number = number * 1103515245 + 12345)
+        ;
+    return unused;
+}
+
+static void neighbours_start(unsigned count)
+{
+    pthread_t thread;
+    for (unsigned i = 0; i < count; i++)
+        check(pthread_create(&thread, NULL, neighbour_run, NULL) == 0, "pthread_create");
+}
+
 /* Keeps the calls in flight until `until` or `count` calls; returns how many were answered. */
 static uint64_t client_run(int fd, const settings *s, uint64_t until, uint64_t count)
 {
@@ -118,11 +145,14 @@ static uint64_t client_run(int fd, const settings *s, uint64_t until, uint64_t c
         unsigned got = batch_receive(&b, fd, s->batch);
         now = clock_now();
         bool more = count ? sent < count : now < until;
-        for (unsigned i = 0; i < got; i++) {
+        for (unsigned i = 0; i < got; i++)
             durations_add(&latency, now - sent_at[answered++ % s->outstanding]);
-            if (more)
-                sent_at[sent++ % s->outstanding] = now;
+        if (more && s->think > 0) {
+            pause_for(s->think);
+            now = clock_now();
         }
+        for (unsigned i = 0; more && i < got; i++)
+            sent_at[sent++ % s->outstanding] = now;
         if (more)
             batch_send(&b, fd, got);
     }
@@ -132,7 +162,8 @@ static uint64_t client_run(int fd, const settings *s, uint64_t until, uint64_t c
 
 static settings settings_read(int argc, char **argv)
 {
-    static const char *const names[] = {"--payload", "--outstanding", "--batch", "--count",
+    static const char *const names[] = {"--payload", "--outstanding", "--batch",
+                                        "--think",   "--neighbour",   "--count",
                                         "--seconds", "--cpu",         NULL};
     options_check(argc, argv, names);
     settings s = {
@@ -140,6 +171,8 @@ static settings settings_read(int argc, char **argv)
         .payload = (size_t)option_number(argc, argv, "--payload", 64, 0, PAYLOAD_MOST),
         .outstanding = (unsigned)option_number(argc, argv, "--outstanding", 1, 1, OUTSTANDING_MOST),
         .batch = (unsigned)option_number(argc, argv, "--batch", 1, 1, BATCH_MOST),
+        .think = (unsigned)option_number(argc, argv, "--think", 0, 0, 999999),
+        .neighbours = (unsigned)option_number(argc, argv, "--neighbour", 0, 0, 64),
         .count = (uint64_t)option_number(argc, argv, "--count", 0, 0, 1e9),
         .seconds = option_number(argc, argv, "--seconds", 2, 0.01, 600),
     };
@@ -174,6 +207,7 @@ int main(int argc, char **argv)
     if (child == 0)
         server_run(server, &s);
 
+    neighbours_start(s.neighbours);
     client_run(client, &s, clock_now() + 100000000, 0); /* 0.1 s to warm up */
     memset(&latency, 0, sizeof latency);
     stretch work;

@@ -1,20 +1,20 @@
 """What happens in the demo, in which order?
 
-    open -> meet -> small calls -> chunks with small calls beside them -> close -> verdict
+open -> meet -> small calls -> chunks with small calls beside them -> close -> verdict
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import secrets
 import tempfile
+import threading
 from typing import IO, Any
 
 from rudp.demo import display as show
-from rudp.demo.children import Child, Children
-from rudp.demo.data import CHUNK, SHIFT, make_file
+from rudp.demo.children import Child, ChildFailed, Children
+from rudp.demo.data import CHUNK, SHIFT, fill, open_file
 from rudp.demo.journal import Verdict, compare, read_calls, read_chunks
 from rudp.demo.links import links_between, seen_by
 
@@ -37,6 +37,10 @@ class Plan:
     seed: int = 1
 
 
+def _unfinished() -> Verdict:
+    return Verdict(0, 0, ("the demo did not come to its end",))
+
+
 @dataclasses.dataclass
 class Outcome:
     """What the members said at the end of each phase, the relay's counts, and the verdict."""
@@ -45,7 +49,7 @@ class Outcome:
     small: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     bulk: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     relay: dict[str, Any] = dataclasses.field(default_factory=dict)
-    verdict: Verdict = Verdict(0, 0, ("the demo did not come to its end",))
+    verdict: Verdict = dataclasses.field(default_factory=_unfinished)
 
 
 class Cluster:
@@ -61,36 +65,117 @@ class Cluster:
 
     async def run(self) -> Outcome:
         """All of it."""
-        plan, outcome = self._plan, Outcome()
-        starting = asyncio.create_task(self._open())
-        with await asyncio.to_thread(make_file, plan.size, plan.members, plan.seed) as data:
-            await starting
-            await self._introduce(data.fileno())
-            self._display.title = "the nodes meet"
-            outcome.meet = await self._everybody(*({"do": "meet"} | {"peers": p} for p in self._seen))
-            self._display.title = f"small calls, all to all, {plan.outstanding} open per pair"
-            command = {"do": "small", "seconds": plan.seconds, "outstanding": plan.outstanding}
-            outcome.small = await self._everybody(*[command] * plan.members)
-            self._display.title = f"{plan.size >> 20} MiB from each node to the next"
-            outcome.bulk = await self._everybody(*map(self._bulk, range(plan.members)))
+        plan, stopped = self._plan, threading.Event()
+        with open_file(plan.size, plan.members) as data:
+            filling = asyncio.create_task(
+                asyncio.to_thread(fill, data, plan.size, plan.members, plan.seed, stopped)
+            )
+            try:
+                self._display.title = (
+                    f"starting {plan.members} nodes, writing {plan.size >> 20} MiB"
+                )
+                self._show()
+                seen = await self._open(data.fileno())
+                await asyncio.shield(filling)
+                return await self._work(seen)
+            finally:
+                stopped.set()  # its thread must not write to a closed file
+                await asyncio.wait([filling])
+
+    async def _work(self, seen: list[dict[int, str]]) -> Outcome:
+        """The phases, once every node runs and knows where it finds the others."""
+        plan, outcome, display = self._plan, Outcome(), self._display
+        display.title = "the nodes meet"
+        outcome.meet = await self._everybody([{"do": "meet", "peers": peers} for peers in seen])
+        display.title = f"small calls, all to all, {plan.outstanding} open per pair"
+        command = {"do": "small", "seconds": plan.seconds, "outstanding": plan.outstanding}
+        outcome.small = await self._everybody([command] * plan.members)
+        display.title = f"{plan.size >> 20} MiB from each node to the next, calls beside it"
+        outcome.bulk = await self._everybody([self._bulk(n) for n in range(plan.members)])
         outcome.relay = dict(self._relay.latest) if self._relay is not None else {}
+        await self._everybody([{"do": "report"}] * plan.members)  # journals are written out
         outcome.verdict = await asyncio.to_thread(self._compare)
         return outcome
 
-    async def _open(self) -> None:
-        for number in range(self._plan.members):
-            name = "rudp.demo.member"
-            child = await self._children.start(f"node {number}", name, self._keep(), self._show)
-            self._members.append(child)
-        if not self._plan.clean:
-            name = "rudp.demo.relay"
-            self._relay = await self._children.start("the relay", name, (), self._show)
+    # ---- starting ----
 
-    def _keep(self) -> list[int]:
-        """Fresh journals, as descriptors for one more member."""
+    async def _open(self, data: int) -> list[dict[int, str]]:
+        """Start everything; returns where each member finds the others."""
+        plan = self._plan
+        key = "" if plan.plain else secrets.token_hex(32)
+        for number in range(plan.members):
+            journals = self._new_journals()
+            keep = [data, *journals.values()]
+            child = await self._start(f"node {number}", "rudp.demo.member", keep)
+            child.tell({"index": number, "chunk": CHUNK, "key": key, "data": data, **journals})
+            self._members.append(child)
+        addresses = [(await child.answer())["address"] for child in self._members]
+        if plan.clean:
+            return [seen_by(addresses, [], n) for n in range(plan.members)]
+        links = links_between(addresses)
+        self._relay = await self._start("the relay", "rudp.demo.relay", [])
+        self._relay.tell({"links": [dataclasses.asdict(x) for x in links], "seed": plan.seed})
+        await self._relay.answer()
+        self._relay.tell({"drop": DROP, "cut_every": CUT_EVERY})
+        await self._relay.answer()
+        return [seen_by(addresses, links, n) for n in range(plan.members)]
+
+    async def _start(self, name: str, module: str, keep: list[int]) -> Child:
+        return await self._children.start(name, module, keep, self._show)
+
+    def _new_journals(self) -> dict[str, int]:
         for name in JOURNALS:
             file = tempfile.TemporaryFile(prefix=f"rudp-demo-{name}-")  # noqa: SIM115
-            flags = os.O_APPEND
-            fcntl_setfl(file.fileno(), flags)
             self._journals[name].append(file)
-        return [self._journals[name][-1].fileno() for name in JOURNALS]
+        return {name: self._journals[name][-1].fileno() for name in JOURNALS}
+
+    # ---- running ----
+
+    def _bulk(self, number: int) -> dict[str, Any]:
+        plan = self._plan
+        return {
+            "do": "bulk",
+            "target": (number + 1) % plan.members,
+            "chunks": plan.size // CHUNK,
+            "offset": number * SHIFT,
+            "window": WINDOW,
+        }
+
+    async def _everybody(self, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Have every member carry out its command; raises ``ChildFailed`` at the first failure."""
+        for child, command in zip(self._members, commands, strict=True):
+            child.tell(command)
+        async with asyncio.TaskGroup() as group:
+            if self._relay is not None:
+                watching = group.create_task(self._watch_relay(self._relay))
+            answers = [group.create_task(child.answer()) for child in self._members]
+            for answer in answers:
+                await answer
+            if self._relay is not None:
+                watching.cancel()
+        return [answer.result() for answer in answers]
+
+    async def _watch_relay(self, relay: Child) -> None:
+        """The relay answers nothing while it works: whatever comes is its end."""
+        await relay.answer()
+        raise ChildFailed("the relay ended")
+
+    def _show(self) -> None:
+        relay = self._relay.latest if self._relay is not None else {}
+        self._display.update([child.latest for child in self._members], relay)
+
+    # ---- the end ----
+
+    def _compare(self) -> Verdict:
+        calls = {n: [read_calls(f.fileno()) for f in self._journals[n]] for n in JOURNALS[:2]}
+        chunks = {n: [read_chunks(f.fileno()) for f in self._journals[n]] for n in JOURNALS[2:]}
+        expected = self._plan.members * (self._plan.size // CHUNK)
+        return compare(
+            calls["called"], calls["handled"], chunks["sent"], chunks["stored"], expected
+        )
+
+    def close(self) -> None:
+        """Drop the journals, which have no names."""
+        for files in self._journals.values():
+            for file in files:
+                file.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,7 +28,7 @@ class Display:
         self._rates: dict[int, tuple[float, float]] = {}
         self.title = ""
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -53,7 +53,11 @@ class Display:
 
     def _rate(self, number: int, said: Mapping[str, Any]) -> None:
         """Calls and bytes per second since the member's last report."""
-        seconds, calls, sent = said.get("seconds", 0.0), said.get("calls", 0), said.get("bytes_done", 0)
+        seconds, calls, sent = (
+            said.get("seconds", 0.0),
+            said.get("calls", 0),
+            said.get("bytes_done", 0),
+        )
         before = self._last.get(number, (0.0, 0, 0))
         if seconds < before[0] or calls < before[1]:
             before = (0.0, 0, 0)  # a new phase
@@ -113,10 +117,10 @@ def duration(seconds: float | None) -> str:
 def summary(rows: Sequence[tuple[str, Sequence[str]]], members: int) -> Table:
     """The table at the end: one column per node and one for all of them."""
     table = Table(title="What the nodes counted", title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for number in range(members):
-        table.add_column(f"node {number}", justify="right")
-    table.add_column("all", justify="right")
+        table.add_column(f"node {number}", justify="right", no_wrap=True)
+    table.add_column("all", justify="right", no_wrap=True)
     for name, cells in rows:
         table.add_row(name, *cells)
     return table

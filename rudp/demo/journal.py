@@ -60,7 +60,7 @@ class ChunkJournal:
 
 def _append(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
-    while view:  # the file was opened with O_APPEND
+    while view:  # the file's own position is where the last write ended, in every thread
         view = view[os.write(descriptor, view) :]
 
 
@@ -145,5 +145,4 @@ def _chunk_keys(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
     keys = np.empty(len(entries), [("place", "<u8"), ("digest", "<u8", 4)])
     keys["place"] = entries["sender"].astype("<u8") << np.uint64(32) | entries["index"]
     keys["digest"] = entries["digest"].copy().view("<u8").reshape(-1, 4)
-    flat = keys.view([("place", "<u8"), ("d0", "<u8"), ("d1", "<u8"), ("d2", "<u8"), ("d3", "<u8")])
-    return flat
+    return keys.view([("place", "<u8"), ("d0", "<u8"), ("d1", "<u8"), ("d2", "<u8"), ("d3", "<u8")])

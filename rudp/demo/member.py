@@ -1,7 +1,7 @@
 """One node of the demo, in a process of its own: ``python -m rudp.demo.member PARENT``.
 
 Its handlers write a journal; its own calls and chunks are written down as they return. The parent's
-commands come one per line, and are carried out one after the other.
+commands come one per line; it answers each before the next one comes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rudp.demo.speak import die_with_parent, report
 TICK = 0.25  # seconds between reports
 CALL_SECONDS = 20.0  # a call's deadline: far above what 5 % of loss can need
 CHUNK_SECONDS = 60.0
+COUNTERS = ("packets_sent", "messages_resent", "packets_lost", "lanes_dropped", "bulk_bytes_again")
 PAUSE = 0.005  # seconds between the small calls that run beside the chunks
 
 
@@ -34,7 +35,6 @@ PAUSE = 0.005  # seconds between the small calls that run beside the chunks
 class Progress:
     """What one phase has done so far."""
 
-    name: str
     began: float
     latencies: array[float] = dataclasses.field(default_factory=lambda: array("d"))
     reported: int = 0  # latencies that earlier reports covered
@@ -60,7 +60,7 @@ class Member:
         self.peers: dict[int, rudp.Peer] = {}
         self.sequence = 0
         self.failures: list[str] = []
-        self.progress = Progress("idle", time.monotonic())
+        self.progress = Progress(time.monotonic())
 
     # ---- what peers call ----
 
@@ -71,7 +71,7 @@ class Member:
 
     def store(self, sender: int, index: int, chunk: np.ndarray[Any, Any]) -> int:
         """A big one: 4 MiB that came over a lane."""
-        self.stored.append(sender, index, hashlib.sha256(chunk).digest())
+        self.stored.append(sender, index, _digest(chunk))
         return len(chunk)
 
     # ---- what it does itself ----
@@ -79,7 +79,7 @@ class Member:
     async def small_calls(self, seconds: float, outstanding: int) -> None:
         """Call every peer for ``seconds``, with so many calls open to each."""
         until = time.monotonic() + seconds
-        self.progress = Progress("small", time.monotonic())
+        self.progress = Progress(time.monotonic())
         await asyncio.gather(
             *(
                 self._call_on(number, lambda: time.monotonic() < until, 0.0)
@@ -110,7 +110,7 @@ class Member:
 
     async def bulk(self, target: int, chunks: int, offset: int, window: int) -> None:
         """Send the file in chunks, ``window`` at a time, with small calls beside it."""
-        self.progress = Progress("bulk", time.monotonic(), bytes_total=chunks * self.chunk)
+        self.progress = Progress(time.monotonic(), bytes_total=chunks * self.chunk)
         indices = iter(range(chunks))
         sending = True
         beside = [
@@ -163,7 +163,6 @@ class Member:
         p.reported = len(p.latencies)
         p50, p99 = np.percentile(recent, [50, 99]) if recent else (None, None)
         return {
-            "phase": p.name,
             "seconds": time.monotonic() - p.began,
             "calls": len(p.latencies),
             "p50": p50,
@@ -175,9 +174,7 @@ class Member:
 
     def _counters(self) -> dict[str, int]:
         s = self.node.statistics()
-        names = ("packets_sent", "messages_resent", "packets_lost", "lanes_dropped")
-        names += ("bulk_bytes_sent", "bulk_bytes_again", "sessions_made")
-        return {name: getattr(s, name) for name in names}
+        return {name: getattr(s, name) for name in COUNTERS}
 
     # ---- commands ----
 
@@ -198,7 +195,7 @@ class Member:
             phase=what,
             counters=self._counters(),
             first_failures=self.failures[:3],
-            **self._numbers(all_of_it=True) | {"phase": what},
+            **self._numbers(all_of_it=True),
         )
 
 
@@ -208,7 +205,7 @@ def _times(count: int) -> Callable[[], bool]:
 
 
 def _digest(chunk: np.ndarray[Any, Any]) -> bytes:
-    return hashlib.sha256(chunk).digest()
+    return hashlib.sha256(chunk.data).digest()
 
 
 async def _commands() -> AsyncIterator[dict[str, Any]]:
@@ -219,19 +216,24 @@ async def _commands() -> AsyncIterator[dict[str, Any]]:
         yield json.loads(line)
 
 
+async def _obey(member: Member, command: dict[str, Any]) -> None:
+    try:
+        await member.obey(command)
+    except Exception as error:  # noqa: BLE001  the parent shows it and ends the demo
+        report(event="failed", text=f"node {member.index}: {error!r}")
+
+
 async def _run() -> None:
     commands = _commands()
     member = Member(await anext(commands))
     async with member.node:
         report(event="ready", address=member.node.address)
-        ticking = asyncio.create_task(member.tick())
+        tasks = {asyncio.create_task(member.tick())}
         async for command in commands:
-            try:
-                await member.obey(command)
-            except Exception as error:  # noqa: BLE001  the parent shows it and ends the demo
-                report(event="failed", text=f"node {member.index}: {error!r}")
-        ticking.cancel()
-    report(event="closed")
+            tasks.add(asyncio.create_task(_obey(member, command)))
+        for task in tasks:  # the parent has closed our input: whatever runs has lost its purpose
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def main() -> None:

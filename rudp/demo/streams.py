@@ -24,7 +24,7 @@ from rudp.demo.links import Link, Where
 PIPE = 1 << 20  # bytes
 ROUNDS = 8
 EDGE = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK  # type: ignore[attr-defined]  # Linux
+FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 F_SETPIPE_SZ = 1031
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends a reset
 YOUNG = 0.05  # seconds for which a new connection is spared
@@ -107,6 +107,7 @@ class Streams:
         self.cuts = 0
         self.opened = 0
         self.carried = 0
+        self.stopped = False
         self.cut_every = 0.0  # seconds on average; 0: never
         self._chance = random.Random(seed)  # noqa: S311  chosen faults are no secret
         self._poll = select.epoll()
@@ -121,15 +122,15 @@ class Streams:
     def _listen(self, own: Where, target: Where, seen: Where) -> None:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setblocking(False)
+        listener.setblocking(False)  # noqa: FBT003
         listener.bind(own)
         listener.listen(64)
         self._listeners[listener.fileno()] = (listener, target, seen)
         self._poll.register(listener, select.EPOLLIN)
 
     def run(self) -> None:
-        """Proxy for ever."""
-        while True:
+        """Proxy until ``stopped``; then everything is closed."""
+        while not self.stopped:
             wait = 0.0 if self._due else 0.02
             for descriptor, _ in self._poll.poll(wait):
                 if descriptor in self._listeners:
@@ -141,6 +142,11 @@ class Streams:
                 if pair.open:
                     self._pump(pair)
             self._cut_at_random()
+        for pair in set(self._pairs.values()):
+            self._end(pair, reset=True)
+        for listener, _, _ in self._listeners.values():
+            listener.close()
+        self._poll.close()
 
     def _accept(self, listener: socket.socket, target: Where, seen: Where) -> None:
         try:
@@ -159,8 +165,8 @@ class Streams:
             near.close()
             far.close()
             return
-        near.setblocking(False)
-        far.setblocking(False)
+        near.setblocking(False)  # noqa: FBT003
+        far.setblocking(False)  # noqa: FBT003
         pair = _Pair(near, far)
         self.opened += 1
         for sock in (near, far):

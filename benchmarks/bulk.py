@@ -1,0 +1,39 @@
+"""numpy chunks of 4 MiB, 8 in flight, each acknowledged by the receiving application.
+
+The C loop rotates as many buffers on both sides, with the same congestion control: with one buffer
+it would measure the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.harness import Comparison, Target, rudp_program, yardstick
+
+QUESTION = "How fast do big chunks move?"
+IN_FLIGHT = 8
+
+
+def measure(seconds: float) -> Iterator[Comparison]:
+    """GB/s and CPU seconds per GB."""
+    shape = {"chunk": 4 << 20, "in_flight": IN_FLIGHT}
+    c = yardstick("bulk_tcp", placement="two", seconds=seconds, buffers=IN_FLIGHT, **shape)
+    ours = rudp_program("store", placement="two", seconds=seconds, **shape)
+    yield Comparison(
+        "4 MiB, 8 in flight",
+        "GB/s",
+        "two",
+        ours["gigabytes_per_second"],
+        c["gigabytes_per_second"],
+        Target("at least", 0.75),
+        Target("at least", 0.9),
+    )
+    yield Comparison("from call to result, p50", "µs", "two", ours["p50_us"], c["p50_us"])
+    yield Comparison(
+        "CPU, both sides",
+        "s/GB",
+        "two",
+        ours["cpu_seconds_per_gigabyte"],
+        c["cpu_seconds_per_gigabyte"],
+        goal=Target("at most", 1.2),
+    )

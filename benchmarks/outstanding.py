@@ -1,0 +1,35 @@
+"""Many tasks, each with one ordinary ``await peer.call`` after the other.
+
+The C program sends one datagram per call. rudp may do better: what is ready in the same tick shares
+a datagram. C with 64 datagrams per system call stands beside it once, as the limit of batching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.harness import Comparison, Target, rudp_program, yardstick
+
+QUESTION = "How many calls per second, with many outstanding?"
+SHAPES = ((64, 64), (256, 64), (256, 1024))  # outstanding, bytes
+
+
+def measure(seconds: float) -> Iterator[Comparison]:
+    """Calls per second over two CPUs."""
+    for outstanding, payload in SHAPES:
+        shape = {"outstanding": outstanding, "payload": payload}
+        c = yardstick("udp_echo", placement="two", seconds=seconds, **shape)
+        first = outstanding == 64
+        target = Target("at least", 0.5) if first else None
+        goal = Target("at least", 0.8) if first else None
+        for kind, method in {"coroutine": "echo", "inline": "echo-inline"}.items():
+            ours = rudp_program("echo", placement="two", seconds=seconds, method=method, **shape)
+            what = f"{outstanding} of {payload} bytes, {kind}"
+            rates = ours["calls_per_second"], c["calls_per_second"]
+            yield Comparison(what, "/s", "two", *rates, target, goal)
+    batch = yardstick("udp_echo", placement="two", seconds=seconds, outstanding=64, batch=64)
+    ours = rudp_program(
+        "echo", placement="two", seconds=seconds, method="echo", outstanding=64, payload=64
+    )
+    rates = ours["calls_per_second"], batch["calls_per_second"]
+    yield Comparison("64 of 64 bytes, C in batches", "/s", "two", *rates)

@@ -1,0 +1,122 @@
+"""What does ``rudp serve`` serve: which methods are in a module or an object?"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import click
+
+import rudp
+from rudp.admin import allow_rotation
+from rudp.cli.session import Access, Failure, stopping
+
+BENCH_METHOD = "rudp.bench"
+
+Table = dict[str, Callable[..., Any]]
+
+
+async def serve_target(
+    access: Access, target: str | None, listen: str, *, echo: bool, rotation: bool
+) -> None:
+    """Serve until Ctrl-C; running handlers finish."""
+    found = load(target) if target is not None else {}
+    if rotation and access.load() is None:
+        raise rudp.ConfigError("--rotation needs a key")
+    with stopping() as stopped:
+        async with access.node(listen) as node:
+            add_methods(node, found)
+            if echo:
+                node.register(BENCH_METHOD, _echo, inline=True)
+            if rotation:
+                allow_rotation(node)
+            click.echo(f"listening on {node.address}")
+            await stopped.wait()
+            click.echo("closing: running handlers may finish", err=True)
+
+
+def _echo(data: Any) -> Any:
+    return data
+
+
+def load(target: str) -> Any:
+    """The object behind ``module`` or ``module:object``; the current folder is searched first."""
+    name, _, path = target.partition(":")
+    if not name:
+        raise click.UsageError(f"{target!r} is not of the form MODULE[:OBJECT]")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109  sys.path holds texts
+    try:
+        found: Any = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise Failure(
+                f"module {name!r} needs {error.name!r}, which is not installed"
+            ) from error
+        raise click.UsageError(f"there is no module {name!r}") from error
+    except Exception as error:
+        raise Failure(f"module {name!r} fails: {type(error).__name__}: {error}") from error
+    for part in path.split(".") if path else ():
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise click.UsageError(f"module {name!r} has no {path!r}") from error
+    return found
+
+
+def add_methods(node: rudp.Node, found: Any) -> None:
+    """Register what ``found`` offers; raises ``click.UsageError`` if that is nothing."""
+    if inspect.isclass(found):
+        try:
+            found = found()
+        except TypeError as error:
+            raise click.UsageError(f"{found.__name__} cannot be made: {error}") from error
+    if _registers(found):
+        found(node)
+        return
+    table = methods_of(found)
+    for name, function in table.items():
+        node.register(name, function)
+
+
+def methods_of(found: Any) -> Table:
+    """Names and functions: of a table, a module, a single function, or an instance."""
+    if isinstance(found, Mapping):
+        wrong = [name for name, function in found.items() if not callable(function)]
+        if wrong:
+            raise click.UsageError(f"{wrong[0]!r} in the method table is not callable")
+        return {str(name): function for name, function in found.items()}
+    if isinstance(found, ModuleType):
+        table = _public(found, lambda member: getattr(member, "__module__", "") == found.__name__)
+    elif inspect.isroutine(found):
+        table = {found.__name__: found}
+    elif type(found).__module__ == "builtins":
+        table = {}  # a number has functions, too, but nobody means them
+    else:
+        table = _public(found, lambda _: True)
+    if not table:
+        raise click.UsageError(f"there is no public function in {_name(found)}")
+    return table
+
+
+def _public(found: Any, wanted: Callable[[Any], bool]) -> Table:
+    members = inspect.getmembers(found, inspect.isroutine)
+    return {name: f for name, f in members if not name.startswith("_") and wanted(f)}
+
+
+def _registers(found: Any) -> bool:
+    """Whether it is a function that registers methods itself: one parameter, named ``node``."""
+    if not inspect.isroutine(found):
+        return False
+    try:
+        return list(inspect.signature(found).parameters) == ["node"]
+    except (TypeError, ValueError):
+        return False
+
+
+def _name(found: Any) -> str:
+    return f"module {found.__name__!r}" if isinstance(found, ModuleType) else repr(type(found))

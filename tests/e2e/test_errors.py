@@ -1,0 +1,350 @@
+"""Is each mistake a clear error, and does the node serve on?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import socket
+import threading
+
+import msgpack
+import pytest
+
+import rudp
+
+
+@pytest.fixture
+def served(pair):
+    server, peer = pair
+    server.register("echo", lambda v: v, inline=True)
+    return server, peer
+
+
+def host_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+# ---- calls ----
+
+
+async def test_an_unknown_method(served):
+    _, peer = served
+    with pytest.raises(rudp.NoSuchMethod, match="nope") as caught:
+        await peer.call("nope")
+    assert caught.value.outcome is rudp.Outcome.NO
+    assert caught.value.ran is False
+    assert await peer.call("echo", 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["loop", "thread", "inline"])
+async def test_an_exception_arrives_with_type_message_and_traceback(pair, kind):
+    server, peer = pair
+
+    def fail(what):
+        raise ValueError(f"no {what}")
+
+    async def fail_on_loop(what):
+        fail(what)
+
+    server.register("fail", fail_on_loop if kind == "loop" else fail, inline=kind == "inline")
+    with pytest.raises(rudp.RemoteError) as caught:
+        await peer.call("fail", "way")
+    error = caught.value
+    assert str(error) == "ValueError: no way"
+    assert error.type_name == "ValueError"
+    assert error.remote_message == "no way"
+    assert "test_errors.py" in error.remote_traceback
+    assert error.outcome is rudp.Outcome.YES
+    assert error.method == "fail"
+    assert any("Remote traceback" in note for note in error.__notes__)
+    with pytest.raises(rudp.RemoteError, match="TypeError"):
+        await peer.call("fail")
+
+
+async def test_wide_and_broken_exceptions_are_carried(pair):
+    server, peer = pair
+
+    class Broken(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def fail(which):
+        raise Broken if which == "broken" else ValueError("\ud800" + "x" * 100_000)
+
+    server.register("fail", fail, inline=True)
+    with pytest.raises(rudp.RemoteError, match="Broken"):
+        await peer.call("fail", "broken")
+    with pytest.raises(rudp.RemoteError, match="ValueError"):
+        await peer.call("fail", "wide")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({1, 2}, "set"),
+        (object(), "object"),
+        (2**64, "64 bits"),
+        ("\ud800", "Unicode"),
+        ({(1, 2): 3}, "keys"),
+        ([[[{"x": {1}}]]], "set"),
+    ],
+    ids=["set", "object", "integer", "surrogate", "key", "nested"],
+)
+async def test_an_argument_or_result_that_cannot_be_sent(served, value, text):
+    server, peer = served
+    server.register("give", lambda: value, inline=True)
+    with pytest.raises(rudp.SerializationError, match=text):
+        await peer.call("echo", value)
+    with pytest.raises(rudp.RemoteError, match=text):
+        await peer.call("give")
+    assert await peer.call("echo", 1) == 1
+
+
+async def test_too_deep_and_too_many_name_the_limit():
+    config = rudp.Config(max_depth=5, max_items=100, max_head=5000)
+    async with rudp.Node(config=config) as server, rudp.Node() as wide:
+        server.register("echo", lambda v: v, inline=True)
+        async with rudp.Node(config=config) as narrow:
+            peer = narrow.peer(server.address)
+            for value, limit in [
+                ([[[[[[]]]]]], "max_depth"),
+                (list(range(101)), "max_items"),
+                ("x" * 5001, "max_head"),
+            ]:
+                with pytest.raises(rudp.LimitExceeded, match=limit) as caught:
+                    await peer.call("echo", value)
+                assert caught.value.limit == limit
+        peer = wide.peer(server.address)
+        for value in ([[[[[[]]]]]], list(range(101)), "x" * 5001):
+            with pytest.raises(rudp.BadRequest):
+                await peer.call("echo", value)
+        assert await peer.call("echo", 1) == 1
+
+
+async def test_bytes_that_are_no_request_are_refused(served, monkeypatch):
+    server, peer = served
+    ran = []
+    server.register("note", lambda *a, **k: ran.append((a, k)), inline=True)
+    bodies = [
+        b"",
+        b"\xc1",
+        b"\xc1ru\x01" + b"\xff" * 40,
+        b"\xff",
+        msgpack.packb(3),
+        msgpack.packb({0: [], 1: {2: 3}}),
+        msgpack.packb([msgpack.ExtType(5, b"x")]),
+        msgpack.packb([msgpack.ExtType(125, msgpack.packb([3, "<f8", [1], "C"]))]),
+        msgpack.packb([msgpack.ExtType(125, msgpack.packb([b"12345678", "|O", [1], "C"]))]),
+        b"\x91" * 900,
+        b"\xdd\xff\xff\xff\xff",
+        b"\x91\xd9\x05abc",
+    ]
+    for body in bodies:
+        monkeypatch.setattr(peer._node._codec, "encode", lambda _, body=body: body)
+        with pytest.raises(rudp.BadRequest):
+            await peer.call("note")
+    monkeypatch.undo()
+    assert not ran
+    assert await peer.call("echo", 1) == 1
+
+
+async def test_a_timeout_that_is_over_before_it_begins(served):
+    _, peer = served
+    for timeout in (0, -1, float("nan")):
+        with pytest.raises(rudp.DeadlineExceeded) as caught:
+            await peer.call("echo", 1, timeout=timeout)
+        assert caught.value.outcome is rudp.Outcome.NO
+    assert await peer.call("echo", 1, timeout=float("inf")) == 1
+
+
+# ---- addresses ----
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "127.0.0.1", ":80", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "::1:80"],
+)
+async def test_malformed_addresses(pair, address):
+    _, peer = pair
+    with pytest.raises(rudp.AddressError):
+        rudp.Node(address)
+    with pytest.raises(rudp.AddressError):
+        peer._node.peer(address)
+
+
+async def test_a_name_that_does_not_resolve(pair):
+    _, peer = pair
+    with pytest.raises(rudp.AddressError, match="does not resolve"):
+        await peer._node.peer("no-such-host.invalid:7400").call("x", timeout=60)
+    with pytest.raises(rudp.AddressError, match="does not resolve"):
+        await rudp.Node("no-such-host.invalid:0").open()
+
+
+async def test_a_name_that_does(served):
+    server, peer = served
+    _, port = host_port(server.address)
+    named = peer._node.peer(f"localhost:{port}")
+    assert named.address == f"localhost:{port}"
+    assert await asyncio.gather(*(named.call("echo", n) for n in range(5))) == list(range(5))
+    assert named.address == server.address
+
+
+async def test_nobody_at_the_address(pair):
+    _, peer = pair
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(rudp.Unreachable) as caught:
+        await peer._node.peer(f"127.0.0.1:{port}").call("x", timeout=10)
+    assert caught.value.outcome is rudp.Outcome.NO
+    assert isinstance(caught.value, ConnectionError)
+
+
+async def test_a_port_in_use(pair):
+    server, _ = pair
+    with pytest.raises(rudp.BindError, match=server.address):
+        await rudp.Node(server.address).open()
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(rudp.BindError):
+        await rudp.Node(f"127.0.0.1:{taken.getsockname()[1]}").open()
+
+
+async def test_an_address_of_another_host():
+    with pytest.raises(rudp.BindError):
+        await rudp.Node("192.0.2.1:0", insecure=True).open()
+
+
+# ---- keys ----
+
+
+async def test_without_a_key_only_loopback(caplog):
+    with pytest.raises(rudp.ConfigError, match="insecure=True"):
+        await rudp.Node("0.0.0.0:0").open()
+    async with rudp.Node("0.0.0.0:0", insecure=True):
+        pass
+
+
+async def test_a_wrong_key_is_told_apart_from_silence():
+    async with rudp.Node(key=bytes(32)) as server, rudp.Node(key=bytes(31) + b"x") as other:
+        with pytest.raises((rudp.Unreachable, rudp.DeadlineExceeded)) as caught:
+            await other.peer(server.address).call("echo", 1, timeout=8)
+        assert caught.value.outcome is rudp.Outcome.NO
+
+
+async def test_pickle_needs_a_key_and_both_sides_to_agree(caplog):
+    async with rudp.Node() as open_node:
+        with pytest.raises(rudp.ConfigError, match="key"):
+            open_node.register("any", print, pickle=True)
+        with pytest.raises(rudp.ConfigError, match="key"):
+            await open_node.peer("127.0.0.1:9").call("any", {1}, pickle=True)
+    key = rudp.generate_key()
+    async with rudp.Node(key=key) as server, rudp.Node(key=key) as client:
+        server.register("twice", lambda s=frozenset(): s | {9}, pickle=True, inline=True)
+        server.register("plain", lambda s: s, inline=True)
+        peer = client.peer(server.address)
+        assert await peer.call("twice", {1, 2}, pickle=True) == {1, 2, 9}
+        with pytest.raises(rudp.BadRequest):
+            await peer.call("plain", {1, 2}, pickle=True)
+        with pytest.raises(rudp.SerializationError, match="pickle"):
+            await peer.call("twice")  # the result comes as pickle, and this call did not ask
+
+
+# ---- strangers ----
+
+
+async def test_garbage_on_both_ports(served):
+    server, peer = served
+    where = host_port(server.address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
+        for size in (0, 1, 10, 100, 1200, 1472, 9000):
+            noise.sendto(os.urandom(size), where)
+    for size in (1, 2, 100, 70_000):
+        with socket.create_connection(where) as stream:
+            stream.settimeout(30)
+            try:
+                stream.sendall(os.urandom(size))
+                stream.shutdown(socket.SHUT_WR)
+            except OSError:
+                continue  # closed on us meanwhile: fine
+    for n in range(20):
+        assert await peer.call("echo", n) == n
+    assert sum(server.statistics().dropped.values()) > 0
+
+
+async def test_a_connection_that_says_nothing(served):
+    server, peer = served
+    with socket.create_connection(host_port(server.address)) as silent:
+        silent.settimeout(60)
+        for n in range(20):
+            assert await peer.call("echo", n) == n
+        # It is closed after a while, without a byte.
+        assert await asyncio.to_thread(silent.recv, 1) == b""
+    assert await peer.call("echo", 1) == 1
+
+
+# ---- misuse ----
+
+
+async def test_a_call_from_another_thread_names_the_twin(served):
+    _, peer = served
+    caught = []
+
+    def use():
+        try:
+            peer.call("echo", 1)
+        except RuntimeError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert "rudp.sync" in caught[0]
+
+
+async def test_a_call_from_another_loop_names_the_twin(served):
+    _, peer = served
+
+    async def use():
+        peer.call("echo", 1)
+
+    with pytest.raises(RuntimeError, match=r"rudp\.sync"):
+        await asyncio.to_thread(asyncio.run, use())
+
+
+async def test_several_loops_and_nodes_in_one_process(served):
+    server, _ = served
+
+    async def elsewhere(n):
+        async with rudp.Node() as node:
+            return await node.peer(server.address).call("echo", n)
+
+    found = await asyncio.gather(*(asyncio.to_thread(asyncio.run, elsewhere(n)) for n in range(4)))
+    assert found == [0, 1, 2, 3]
+
+
+async def test_registration_mistakes(pair):
+    server, _ = pair
+    server.register("echo", lambda v: v)
+    for name, function, options in [
+        ("echo", print, {}),
+        ("", print, {}),
+        ("n" * 256, print, {}),
+        ("x", 3, {}),
+        ("y", asyncio.sleep, {"inline": True}),
+    ]:
+        with pytest.raises(rudp.ConfigError):
+            server.register(name, function, **options)
+
+
+async def test_a_method_name_that_is_too_long_to_call(pair):
+    _, peer = pair
+    with pytest.raises(rudp.ConfigError, match="255"):
+        await peer.call("n" * 256)
+
+
+def test_call_errors_survive_pickle():
+    error = rudp.DeadlineExceeded("late", outcome=rudp.Outcome.UNKNOWN, method="m", peer="p")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is rudp.DeadlineExceeded
+    assert (str(copy), copy.outcome, copy.method) == ("late", rudp.Outcome.UNKNOWN, "m")

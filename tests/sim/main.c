@@ -1,0 +1,121 @@
+/* main.c - the simulator's command line.
+ *
+ *   sim --seeds 200                 seeds 1 to 200, every tenth twice (Q12)
+ *   sim --seed 17 --verbose         one seed, one line per thing that happens
+ *   sim --cluster 10000             what 10,000 idle peers cost one node
+ *
+ * A failure prints the oracle's number, the seed and the line that runs it again; exit status 1. */
+#include "world.h"
+
+#include <getopt.h>
+
+static sim_options options = { .seed = 1, .sealed = SIM_BY_SEED };
+
+static void print_again(FILE *out)
+{
+    fprintf(out, "again: sim --seed %llu%s%s%s%s", (unsigned long long)options.seed,
+            options.udp_only ? " --udp-only" : "", options.lane0_only ? " --lane0-only" : "",
+            options.quiet ? " --quiet" : "",
+            options.sealed == SIM_BY_SEED ? "" : options.sealed == SIM_YES ? " --sealed"
+                                                                            : " --plain");
+    if (options.calls != 0)
+        fprintf(out, " --calls %u", options.calls);
+    fprintf(out, " --verbose\n");
+}
+
+/* Called by the address sanitizer before it ends the process. */
+void __asan_on_error(void);
+void __asan_on_error(void)
+{
+    print_again(stderr);
+}
+
+static bool run_one(bool twice)
+{
+    step_record steps = { .hash = NULL };
+    bool good = seed_run(&options, twice ? &steps : NULL);
+    if (good && twice) {
+        steps.comparing = true;
+        good = seed_run(&options, &steps);
+    }
+    free(steps.hash);
+    if (!good)
+        print_again(stderr);
+    return good;
+}
+
+static int usage(void)
+{
+    fputs("sim [--seed N | --seeds N [--from N]] [--calls N] [--plain | --sealed]\n"
+          "    [--udp-only | --lane0-only] [--quiet] [--verbose] [--keep-going]\n"
+          "sim --cluster PEERS\n",
+          stderr);
+    return 2;
+}
+
+typedef struct {
+    uint64_t seeds, from;
+    uint32_t cluster;
+    bool keep_going, good;
+} plan;
+
+static plan read_options(int count, char **words)
+{
+    static const struct option known[] = {
+        { "seed", 1, NULL, 's' },       { "seeds", 1, NULL, 'n' },
+        { "from", 1, NULL, 'f' },       { "calls", 1, NULL, 'c' },
+        { "cluster", 1, NULL, 'C' },    { "plain", 0, NULL, 'p' },
+        { "sealed", 0, NULL, 'e' },     { "udp-only", 0, NULL, 'u' },
+        { "lane0-only", 0, NULL, 'l' }, { "quiet", 0, NULL, 'q' },
+        { "verbose", 0, NULL, 'v' },    { "keep-going", 0, NULL, 'k' },
+        { NULL, 0, NULL, 0 },
+    };
+    plan p = { .from = 1, .good = true };
+    for (int letter; (letter = getopt_long(count, words, "", known, NULL)) != -1;) {
+        uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
+        switch (letter) {
+        case 's': options.seed = number; break;
+        case 'n': p.seeds = number; break;
+        case 'f': p.from = number; break;
+        case 'c': options.calls = (uint32_t)number; break;
+        case 'C': p.cluster = (uint32_t)number; break;
+        case 'p': options.sealed = SIM_NO; break;
+        case 'e': options.sealed = SIM_YES; break;
+        case 'u': options.udp_only = true; break;
+        case 'l': options.lane0_only = true; break;
+        case 'q': options.quiet = true; break;
+        case 'v': options.verbose = true; break;
+        case 'k': p.keep_going = true; break;
+        default: p.good = false;
+        }
+    }
+    return p;
+}
+
+int main(int count, char **words)
+{
+    plan p = read_options(count, words);
+    if (!p.good)
+        return usage();
+    if (p.cluster != 0)
+        return cluster_run(p.cluster, &options);
+    if (p.seeds == 0) {
+        if (!run_one(false))
+            _Exit(1); /* what a broken world left is no leak */
+        return 0;
+    }
+    uint64_t failed = 0;
+    for (uint64_t i = 0; i < p.seeds; i++) {
+        options.seed = p.from + i;
+        failed += !run_one(options.seed % 10 == 0);
+        if (failed > 0 && !p.keep_going)
+            _Exit(1);
+    }
+    printf("%llu seeds from %llu on, %llu failed\n", (unsigned long long)p.seeds,
+           (unsigned long long)p.from, (unsigned long long)failed);
+    if (failed > 0) {
+        fflush(stdout);
+        _Exit(1);
+    }
+    return 0;
+}

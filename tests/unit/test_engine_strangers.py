@@ -1,0 +1,94 @@
+"""What do handshakes cost that lead nowhere? K4, K6 and K10 on real engines and a virtual clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.helpers import SECOND, Node, Pair
+
+if TYPE_CHECKING:
+    from tests.engine_module import Engine
+
+FIRST = 0x11
+
+
+def dials(pair: Pair, count: int) -> list[bytes]:
+    """So many genuine messages 1 of a, none of which arrived."""
+    seen: list[bytes] = []
+
+    def swallow(sender: str, content: bytes) -> list[int]:
+        if sender == "a" and content[0] == FIRST:
+            seen.append(content)
+        return []
+
+    network, pair.network = pair.network, swallow
+    call = pair.a.call("hello", timeout_ms=60_000)
+    for _ in range(count):
+        pair.run_until(lambda size=len(seen): len(seen) > size or call.done)
+        if call.done:
+            call = pair.a.call("hello", timeout_ms=60_000)
+        if len(seen) >= count:
+            break
+    pair.network = network
+    return seen
+
+
+def batch(to: Node, source: Node, contents: list[bytes]) -> None:
+    """Several datagrams in one turn."""
+    datagrams = to.ffi.new("datagram[]", len(contents))
+    kept = []
+    for datagram, content in zip(datagrams, contents, strict=True):
+        kept.append(to.ffi.new("uint8_t[]", content))
+        to.fill_address(datagram.local)
+        source.fill_address(datagram.remote)
+        datagram.bytes, datagram.size = kept[-1], len(content)
+    to.lib.engine_datagrams(to.at, to.pair.now, datagrams, len(contents), 0)
+    to.drain()
+
+
+def test_replays_do_not_use_up_the_answers_of_a_turn(engine: Engine) -> None:
+    """K6: opening message 1 takes no public-key operation, so it is not counted as one."""
+    pair = Pair(engine)
+    old, new = dials(pair, 2)[:2]
+    batch(pair.b, pair.a, [old])
+    assert pair.b.counter("hellos_sent") == 1
+    batch(pair.b, pair.a, [old] * 60 + [new])
+    assert pair.b.dropped("HELLO_REPLAY") == 60
+    assert pair.b.dropped("HELLO_LIMIT") == 0
+    assert pair.b.counter("hellos_sent") == 2
+
+
+def test_forgeries_do_not_use_up_the_answers_of_a_turn(engine: Engine) -> None:
+    """K4: a keyed check comes first, and says nothing."""
+    pair = Pair(engine)
+    (new,) = dials(pair, 1)
+    forged = [new[:20] + bytes([new[20] ^ 1 + n]) + new[21:] for n in range(60)]
+    batch(pair.b, pair.a, [*forged, new])
+    assert pair.b.dropped("HELLO_UNVERIFIED") == 60
+    assert pair.b.counter("hellos_sent") == 1
+
+
+def test_a_replayed_first_message_makes_no_peer(engine: Engine) -> None:
+    """K5: a half-open session is told to nobody, starts nothing, and goes."""
+    pair = Pair(engine)
+    (new,) = dials(pair, 1)
+    pair.network = lambda sender, _: [] if sender == "a" else [1]
+    batch(pair.b, pair.a, [new])
+    pair.run(7 * SECOND)
+    assert pair.b.counter("hellos_sent") == 1
+    assert pair.b.peer_events == []
+    assert pair.b.told == []
+    assert pair.b.all_free
+
+
+def test_a_stranger_is_told_of_once_in_ten_seconds(engine: Engine) -> None:
+    """K10: with the address it claims to come from."""
+    pair = Pair(engine)
+    (new,) = dials(pair, 1)
+    forged = new[:20] + bytes([new[20] ^ 1]) + new[21:]
+    for _ in range(3):
+        batch(pair.b, pair.a, [forged] * 20)
+    assert pair.b.strangers == [(127, 0, 0, pair.a.number)]
+    pair.run(11 * SECOND)
+    batch(pair.b, pair.a, [forged])
+    assert len(pair.b.strangers) == 2

@@ -1,0 +1,262 @@
+"""Big messages over lanes: T1 to T8, A1 to A4, M3 to M5 and C7, between two real engines."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers import MS, SECOND
+from tests.lane_helpers import LanePair, Segment, pattern
+
+if TYPE_CHECKING:
+    from tests.engine_module import Engine
+    from tests.helpers import Request
+
+KIB = 1024
+
+
+def settle(pair: LanePair) -> None:
+    """Q6 and T5: all tables are free and all memory was given back."""
+    pair.run(8 * SECOND)
+    assert pair.a.all_free
+    assert pair.b.all_free
+    assert pair.a.memories == {}
+    assert pair.b.memories == {}
+
+
+def received(pair: LanePair, size: int) -> bool:
+    """More than so many bytes of bodies, verified."""
+    return pair.b.counter("bulk_bytes_received") > size
+
+
+@pytest.mark.parametrize("size", [2_000, 16 * KIB, 200_000])
+def test_a_big_request_arrives_whole(engine: Engine, size: int) -> None:
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"got it")
+    call = pair.a.call_big(size)
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome, call.body) == ("OK", "yes", b"got it")
+    (request,) = pair.b.told
+    assert request.body == pattern(size)
+    assert pair.a.counter("bulk_bytes_again") == 0
+    settle(pair)
+
+
+def test_a_big_reply_to_a_small_request(engine: Engine) -> None:
+    """M3: the answerer did not dial, so it asks for its lane."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: pair.b.reply_big(request, 100_000)
+    call = pair.a.call("give")
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.body) == ("OK", pattern(100_000))
+    assert {link.ends[0].node.name for link in pair.links} == {"a"}
+    settle(pair)
+
+
+def test_every_cut_resumes_where_the_receiver_says(engine: Engine) -> None:
+    """T1, T3: the receiver's word counts; resent is what was under way at the cut."""
+    pair = LanePair(engine, a={"max_message": 4_000_000}, b={"max_message": 4_000_000})
+    pair.b.handler = lambda request: request.reply(b"")
+    size = 1_000_000
+    call = pair.a.call_big(size, timeout_ms=60_000)
+    for cut in range(1, 6):
+        pair.run_until(functools.partial(received, pair, cut * size // 8))
+        for link in pair.bulk_links():
+            pair.cut(link)
+    pair.run_until(lambda: call.done, within=60 * SECOND)
+    assert call.status == "OK"
+    assert pair.b.told[0].body == pattern(size)
+    assert 0 < pair.a.counter("bulk_bytes_again") <= 5 * 8 * 16 * KIB
+    settle(pair)
+
+
+def test_a_silent_lane_is_replaced_once(engine: Engine) -> None:
+    """T7: no position for 2 s while probes are answered: one new lane, and the old one goes."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    first = pair.a.call_big(20_000)
+    pair.run_until(lambda: first.done)
+    (lane,) = pair.bulk_links()
+    lane.dead = True
+    opened = len(pair.links)
+    call = pair.a.call_big(20_000)
+    pair.run_until(lambda: call.done, within=5 * SECOND)
+    assert call.status == "OK"
+    assert len([link for link in pair.links[opened:] if link.lane_class == 1]) == 1
+    settle(pair)
+
+
+def test_two_lanes_without_progress_mean_smaller_segments(engine: Engine) -> None:
+    """T8: a path that swallows full TCP segments lets small ones through."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    call = pair.a.call_big(50_000)
+
+    def swallow() -> bool:
+        for link in pair.written:
+            link.dead = link.dead or link.segment_size == 0
+        return call.done
+
+    for _ in range(15_000):
+        if swallow():
+            break
+        pair.run(MS)
+    assert call.status == "OK"
+    assert pair.written[-1].segment_size == 1160
+    settle(pair)
+
+
+def test_complete_is_told_though_words_are_lost(engine: Engine) -> None:
+    """T4: all bytes written, all packets back are lost for 2 s: delivered once."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    call = pair.a.call_big(50_000)
+    pair.run_until(lambda: len(pair.written) > 0)
+    silent_until = pair.now + 2 * SECOND
+    pair.network = lambda sender, _content: (
+        [] if sender == "b" and pair.now < silent_until else [MS]
+    )
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert len(pair.b.told) == 1
+    assert pair.a.counter("bulk_bytes_again") == 0
+    settle(pair)
+
+
+def test_corruption_drops_the_lane_not_the_session(engine: Engine) -> None:
+    """T10: one segment fails its check; the transfer goes on over another lane."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    seen: list[Segment] = []
+
+    def corrupt(segment: Segment) -> bool:
+        seen.append(segment)
+        return len(seen) == 2
+
+    pair.corrupt = corrupt
+    call = pair.a.call_big(100_000)
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert pair.b.told[0].body == pattern(100_000)
+    assert pair.b.dropped("SEGMENT") == 1
+    assert pair.a.counter("sessions_ended") == 0
+    settle(pair)
+
+
+def test_cancel_keeps_the_memory_until_the_loop_lets_go(engine: Engine) -> None:
+    """T5: RELEASE comes only when no WRITE names it; a segment begun is finished."""
+    pair = LanePair(engine)
+    pair.b.handler = None
+    call = pair.a.call_big(150_000)
+    pair.run_until(lambda: len(pair.written) > 1)
+    assert any(end.writes for end in pair.a.ends.values())
+    pair.a.cancel(call)
+    assert (call.status, call.outcome) == ("CANCELLED", "no")
+    assert len(pair.a.memories) == 1
+    pair.run(100 * MS)
+    assert pair.a.memories == {}
+    assert pair.b.told == []
+    settle(pair)
+
+
+def test_a_failed_allocation_is_a_refusal(engine: Engine) -> None:
+    """A1, O1: it did not run."""
+    pair = LanePair(engine)
+    pair.b.alloc_fails = True
+    call = pair.a.call_big(50_000)
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("NO_MEMORY", "no")
+    settle(pair)
+
+
+def test_one_larger_than_the_pool_waits_until_it_is_alone(engine: Engine) -> None:
+    """A2, A4: whole or nothing, first come first served; credit comes back with the handler."""
+    pair = LanePair(engine, b={"request_credit": 100_000})
+    pair.b.handler = None
+    first, second = pair.a.call_big(60_000), pair.a.call_big(150_000)
+    pair.run(SECOND)
+    assert [len(request.body) for request in pair.b.requests] == [60_000]
+    pair.b.requests[0].reply(b"")
+    pair.run_until(lambda: len(pair.b.told) == 2)
+    assert len(pair.b.told[1].body) == 150_000
+    pair.b.requests[0].reply(b"")
+    pair.run_until(lambda: first.done and second.done)
+    assert (first.status, second.status) == ("OK", "OK")
+    settle(pair)
+
+
+def test_a_reply_over_the_callers_limit(engine: Engine) -> None:
+    """C7: the offer proves that it ran; the caller is told so."""
+    pair = LanePair(engine, a={"max_message": 64 * KIB})
+    pair.b.handler = lambda request: pair.b.reply_big(request, 100_000)
+    call = pair.a.call("give")
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("REPLY_TOO_LARGE", "yes")
+    assert pair.written == []
+    settle(pair)
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+def test_without_tcp_only_big_messages_fail(engine: Engine, how: str) -> None:
+    """M5: after three attempts over 3 s at once, until one succeeds."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    pair.tcp = how
+    pair.connect()
+    big = pair.a.call_big(50_000)
+    pair.run_until(lambda: big.done)
+    assert (big.status, big.outcome) == ("LANE_UNAVAILABLE", "no")
+    again = pair.a.call_big(50_000)
+    pair.run(10 * MS)
+    assert again.status == "LANE_UNAVAILABLE"
+    small = pair.a.call("echo", b"x" * 1_000)
+    pair.run_until(lambda: small.done)
+    assert small.status == "OK"
+    pair.tcp = "open"
+    pair.run(7 * SECOND)
+    healed = pair.a.call_big(50_000)
+    pair.run_until(lambda: healed.done)
+    assert healed.status == "OK"
+    settle(pair)
+
+
+def test_a_stranger_hears_nothing_and_is_shut(engine: Engine) -> None:
+    """M4: garbage is answered by no byte, silence is ended after 5 s, the oldest leaves."""
+    pair = LanePair(engine, b={"strangers": 2})
+    node = pair.b
+    here, there = node.ffi.new("address *"), node.ffi.new("address *")
+    node.fill_address(here)
+    pair.a.fill_address(there)
+    ids = [int(node.lib.engine_accept(node.at, pair.now, here, there)) for _ in range(3)]
+    assert all(ids)
+    shut: list[int] = []
+    node._shut = lambda action: shut.append(int(action.connection))  # type: ignore[method-assign]
+    node.drain()
+    assert shut == ids[:1]
+    assert node.dropped("STRANGER_LIMIT") == 1
+    record = node.ffi.new("uint8_t[]", b"\x03\x00GET")
+    assert node.lib.engine_room(node.at, ids[1]) == 2
+    node.lib.engine_bytes(node.at, pair.now, ids[1], record, 5)
+    node.drain()
+    assert shut == ids[:2]
+    assert node.dropped("RECORD") == 1
+    pair.run(6 * SECOND)
+    assert shut == ids
+    assert node.dropped("STRANGER_SLOW") == 1
+
+
+def test_many_calls_share_the_slots(engine: Engine) -> None:
+    """More messages than transfer slots and table entries: all arrive, none waits for ever."""
+    pair = LanePair(engine)
+
+    def answer(request: Request) -> None:
+        pair.b.reply_big(request, len(request.body))
+
+    pair.b.handler = answer
+    calls = [pair.a.call_big(5_000 + 1_000 * i, timeout_ms=60_000) for i in range(12)]
+    pair.run_until(lambda: all(call.done for call in calls), within=60 * SECOND)
+    assert {call.status for call in calls} == {"OK"}
+    assert [len(call.body) for call in calls] == [5_000 + 1_000 * i for i in range(12)]
+    settle(pair)
