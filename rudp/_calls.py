@@ -93,4 +93,6 @@ def call_error(
     kind = STATUS_ERRORS[status] if status < len(STATUS_ERRORS) else CallError
     reason = STATUS_TEXTS[status] if status < len(STATUS_TEXTS) else f"status {status}"
     text = f"call of {method!r} at {where}: {reason}"
+    if kind is Busy and not closing and (view := peer.view()).stuck:  # C3
+        text += f"; {view.stuck} handlers there have not ended for up to {view.stuck_for:.1f} s"
     return kind(text, outcome=known, method=method, peer=where)

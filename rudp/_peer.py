@@ -68,6 +68,10 @@ class PeerView:
     """Its clock minus ours, in seconds."""
     calls: int
     """Our open calls to it."""
+    stuck: int
+    """Handlers there that have not ended although we gave up on their calls: each holds a slot."""
+    stuck_for: float
+    """Seconds since the first of these should have ended."""
     lanes: int
     """TCP connections for big messages that are up."""
     sent: int
@@ -134,7 +138,7 @@ class BasePeer:
         """All that is known of the peer at this moment."""
         view = self._look()
         if view is None:
-            nothing = (PeerState.IDLE, None, "", Path.NONE, None, 0.0, 0.0, 0, 0, 0, 0, 0)
+            nothing = (PeerState.IDLE, None, "", Path.NONE, None, 0.0, 0.0, 0, 0, 0.0, 0, 0, 0, 0)
             return PeerView(self.address, *nothing)
         return PeerView(
             address=self.address,
@@ -146,6 +150,8 @@ class BasePeer:
             rtt_variance=view.rtt_variance_us / 1e6,
             clock_offset=view.clock_offset_us / 1e6,
             calls=view.calls,
+            stuck=view.stuck,
+            stuck_for=view.stuck_us / 1e6,
             lanes=view.lanes,
             sent=view.sent,
             lost=view.lost,

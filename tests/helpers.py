@@ -128,6 +128,12 @@ class Node:
         other.fill_address(remote)
         return int(self.lib.engine_peer(self.at, self.pair.now, remote))
 
+    def view(self) -> Any:
+        """What this node knows of the other."""
+        out = self.ffi.new("peer_view *")
+        assert self.lib.engine_peer_view(self.at, self.pair.now, self.peer(self.pair.other(self)), out)
+        return out
+
     def call(
         self,
         method: str = "echo",

@@ -26,9 +26,11 @@ typedef struct {
 /* Looking does not wait for a sound node: the trace is kept for the broken ones (E10). */
 static void look(node *n, void (*work)(node *, void *), void *argument)
 {
+    atomic_fetch_add(&n->users, 1); /* a close in another thread waits for us */
     pthread_mutex_lock(&n->lock);
     work(n, argument);
     node_unlock(n);
+    atomic_fetch_sub(&n->users, 1);
 }
 
 static void view_work(node *n, void *argument)
@@ -45,6 +47,7 @@ static void view_work(node *n, void *argument)
                                .reason = v.reason,
                                .calls = v.calls,
                                .lanes = v.lanes,
+                               .stuck = v.stuck,
                                .incarnation = v.incarnation,
                                .rtt_us = v.rtt / NS_PER_US,
                                .rtt_variance_us = v.rtt_variance / NS_PER_US,
@@ -53,6 +56,8 @@ static void view_work(node *n, void *argument)
                                .clock_offset_us = v.clock_offset_us};
     if (v.stalled_since != 0 && now > v.stalled_since)
         q->out->stalled_us = (now - v.stalled_since) / NS_PER_US;
+    if (v.stuck > 0)
+        q->out->stuck_us = (now - v.stuck_since) / NS_PER_US;
     memcpy(&q->out->remote, &v.remote, sizeof q->out->remote);
 }
 
@@ -154,9 +159,12 @@ int rudp_rotate_wait(rudp_node *n, const uint8_t *key, const uint8_t *other)
         return gate;
     hello_keys keys;
     hello_keys_set(&keys, key, other);
+    atomic_fetch_add(&n->users, 1);
     pthread_mutex_lock(&n->lock);
     bool sound = node_guard(n, rotate_work, &keys);
     node_unlock(n);
+    node_turn(n, TURN_FLUSH, false); /* what it made due is neither sent nor in the timer yet */
+    atomic_fetch_sub(&n->users, 1);
     hello_keys_set(&keys, NULL, NULL);
     return sound ? 0 : RUDP_BROKEN;
 }

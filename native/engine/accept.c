@@ -15,14 +15,19 @@ static void note_stranger(engine *e, uint64_t now, const path *from)
     e->stranger = from->remote;
 }
 
-/* K4: only the highest counter of an incarnation is answered, once. The oldest of those remembered
- * leaves when the table is full. */
-static bool counter_is_new(engine *e, const parameters *theirs)
+/* K4: only the highest counter of an incarnation is answered, once. */
+static bool counter_is_new(const engine *e, const parameters *theirs)
+{
+    uint32_t place;
+    return !map_get(&e->gone, theirs->incarnation, &place) ||
+           theirs->counter > e->gone_counters[place];
+}
+
+/* The oldest of those remembered leaves when the table is full. */
+static bool counter_remember(engine *e, const parameters *theirs)
 {
     uint32_t place;
     if (map_get(&e->gone, theirs->incarnation, &place)) {
-        if (theirs->counter <= e->gone_counters[place])
-            return false;
         e->gone_counters[place] = theirs->counter;
         return true;
     }
@@ -135,21 +140,33 @@ static void answer_first(engine *e, uint64_t now, const path *from, uint32_t ove
     send_answer(e, now, from, over, out, size);
 }
 
-void dial_got_first(engine *e, uint64_t now, const path *from, uint32_t over,
+/* Opening message 1 took no public-key operation: the few that a turn may do (K6) are spent on what
+ * is answered, so replays cannot use them up. What finds none left is not remembered: its next
+ * attempt is as new. */
+static bool may_answer(engine *e, uint64_t now, const parameters *theirs)
+{
+    if (!counter_is_new(e, theirs)) {
+        engine_drop(e, now, DROP_HELLO_REPLAY, 0);
+        return false;
+    }
+    if (e->hellos_left == 0) {
+        engine_drop(e, now, DROP_HELLO_LIMIT, 0);
+        return false;
+    }
+    e->hellos_left--;
+    return counter_remember(e, theirs);
+}
+
+bool dial_got_first(engine *e, uint64_t now, const path *from, uint32_t over,
                     uint8_t *bytes, size_t size)
 {
     e->counters.hellos_received++;
     if (e->closed || e->draining)
-        return;
+        return true;
     if (hello_check_first(&e->keys, bytes, size) != HELLO_OK) {
         note_stranger(e, now, from);
-        return;
+        return false;
     }
-    if (e->hellos_left == 0) {
-        engine_drop(e, now, DROP_HELLO_LIMIT, 0);
-        return;
-    }
-    e->hellos_left--;
     hello_state state;
     uint8_t payload[HELLO_ROOM];
     size_t payload_size;
@@ -157,7 +174,7 @@ void dial_got_first(engine *e, uint64_t now, const path *from, uint32_t over,
     if (hello_read_first(&state, &e->keys, bytes, size, &dialler, payload, &payload_size) !=
         HELLO_OK) {
         note_stranger(e, now, from);
-        return;
+        return false;
     }
     parameters theirs;
     reader r = reader_of(payload, payload_size);
@@ -166,9 +183,8 @@ void dial_got_first(engine *e, uint64_t now, const path *from, uint32_t over,
         chosen = choose_cipher(e, theirs.ciphers);
     if (chosen == CIPHER_COUNT)
         engine_drop(e, now, DROP_FRAME, 0);
-    else if (!counter_is_new(e, &theirs))
-        engine_drop(e, now, DROP_HELLO_REPLAY, 0);
-    else
+    else if (may_answer(e, now, &theirs))
         answer_first(e, now, from, over, &state, dialler, &theirs, chosen);
     hello_wipe(&state);
+    return true;
 }

@@ -106,6 +106,9 @@ void call_receive_failed(engine *e, uint64_t now, call *c, status why);
 void call_sent_whole(engine *e, uint64_t now, call *c);
 void call_sent_complete(engine *e, uint64_t now, call *c);
 
+/* C3: how many slots are held by handlers that do not stop, and since when the first. */
+uint32_t call_stuck(const session *s, uint64_t now, uint64_t *since);
+
 /* Fills an EVENT of a call on the telling list. */
 void call_tell(engine *e, uint64_t now, call *c, event *out);
 

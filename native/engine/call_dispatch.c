@@ -30,6 +30,22 @@ static bool all_stuck(const session *s, uint64_t now)
     return first->wire == WIRE_CANCELLING && now - last->cancelled_at >= CALL_STUCK_AFTER;
 }
 
+uint32_t call_stuck(const session *s, uint64_t now, uint64_t *since)
+{
+    uint32_t count = 0;
+    const list_link *at = s->calls.prev;
+    for (; at != &s->calls; at = at->prev) {
+        const call *c = CONTAINER_OF(at, call, at);
+        if (c->wire != WIRE_CANCELLING)
+            break;
+        if (now - c->cancelled_at < CALL_STUCK_AFTER)
+            continue;
+        if (count++ == 0 || c->cancelled_at < *since)
+            *since = c->cancelled_at;
+    }
+    return count;
+}
+
 static bool take_slot(engine *e, session *s, call *c)
 {
     if (!slot_table_take(&s->call_slots, &e->cells, &c->slot))

@@ -241,12 +241,17 @@ void dial_refused(engine *e, uint64_t now, session *s)
 
 /* ---- message 2: the dialler learns whom it reached ---- */
 
-static void note_unverified(engine *e, uint64_t now, session *s)
+void dial_accepted(uint64_t now, session *s)
 {
-    engine_drop(e, now, DROP_HELLO_STRAY, s->index);
     list_link *at = list_first(&s->dialling_peers);
     for (; at != NULL; at = list_next(&s->dialling_peers, at))
         CONTAINER_OF(at, peer, in_dial)->unverified_at = now;
+}
+
+static void note_unverified(engine *e, uint64_t now, session *s)
+{
+    engine_drop(e, now, DROP_HELLO_STRAY, s->index);
+    dial_accepted(now, s);
 }
 
 /* S3: what message 2 says of the session in doubt. False: the new dial has done its duty. */
@@ -297,7 +302,9 @@ static void dialled(engine *e, uint64_t now, session *s, dial_try *t, const path
     s->route.udp_since = now;
     session_keyed(e, now, s, &secrets, theirs); /* gives the tries back */
     aead_wipe(&secrets, sizeof secrets);
-    rtt_sample(&s->rtt, now - sent, 0);
+    /* An answer that took longer lay in a buffer while one of the two was stopped. */
+    uint64_t took = now - sent;
+    rtt_sample(&s->rtt, took < e->config.pto_initial ? took : e->config.pto_initial, 0);
     lane_adopt(e, now, over, s);
     attach_diallers(e, now, s);
 }

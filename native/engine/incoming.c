@@ -272,7 +272,7 @@ void incoming_datagram(engine *e, uint64_t now, const path *from, uint8_t *bytes
     if ((kind & 0xf0u) == PACKET_KIND)
         (void)incoming_packet(e, now, from, 0, bytes, size);
     else if (kind == HELLO_FIRST && size >= HELLO_ROOM) /* padded: UDP works at full size (P10) */
-        dial_got_first(e, now, from, 0, bytes, size);
+        (void)dial_got_first(e, now, from, 0, bytes, size);
     else if (kind == HELLO_SECOND)
         dial_got_second(e, now, from, 0, bytes, size);
     else

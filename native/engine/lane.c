@@ -284,6 +284,8 @@ static void opened(engine *e, uint64_t now, connection *c)
         return;
     bool dial = c->dial != NULL;
     connection_input_apply(c, dial ? HEARD_OPENED_DIAL : HEARD_OPENED_LANE);
+    if (dial)
+        dial_accepted(now, c->dial);
     c->first_due = dial;
     c->hello_due = !dial;
     connection_act(e, c);

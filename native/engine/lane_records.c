@@ -59,7 +59,9 @@ static void got_record(engine *e, uint64_t now, connection *c, uint8_t *bytes, s
         c->put_since = 0;
     }
     if (bytes[0] == HELLO_FIRST && !c->ours && stranger) {
-        dial_got_first(e, now, &from, c->id, bytes, size);
+        bool verified = dial_got_first(e, now, &from, c->id, bytes, size);
+        if (!verified && c->state == CONNECTION_STRANGER)
+            lane_drop(e, now, c); /* M4: without a byte, like any other */
     } else if (bytes[0] == HELLO_SECOND && c->ours) {
         dial_got_second(e, now, &from, c->id, bytes, size);
     } else if ((bytes[0] & 0xf0) == PACKET_KIND) {

@@ -54,6 +54,8 @@ static void enqueue(engine *e, session *s, message *m, message_queue queue)
 void outbox_push(engine *e, session *s, message *m)
 {
     ENSURE(m->kind != 0 && m->kind < MESSAGE_KINDS);
+    if (m->place != MESSAGE_QUEUED)
+        m->times = 0; /* it says something new: only what loss sends again counts as such */
     enqueue(e, s, m, rows[m->kind].queue);
 }
 

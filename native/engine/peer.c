@@ -166,7 +166,6 @@ static uint8_t state_of(const peer *p)
 void peer_view_fill(const engine *e, uint64_t now, const peer *p, peer_view *out)
 {
     (void)e;
-    (void)now;
     *out = (peer_view){.state = state_of(p),
                        .reason = p->reason,
                        .calls = p->calls,
@@ -183,6 +182,7 @@ void peer_view_fill(const engine *e, uint64_t now, const peer *p, peer_view *out
     out->sent = s->packets_sent;
     out->lost = s->packets_lost;
     out->clock_offset_us = s->clock_offset_us;
+    out->stuck = call_stuck(s, now, &out->stuck_since);
     for (size_t i = 1; i < LANE_CLASSES; i++)
         out->lanes += s->lanes[i] != 0;
 }

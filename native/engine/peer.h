@@ -61,12 +61,14 @@ void dial_stop(engine *e, uint64_t now, session *s);
 /* The hello states of a dial are not needed any more. */
 void dial_forget(engine *e, session *s);
 /* Message 1 or 2 arrived; connection 0: over UDP from `from`. */
-void dial_got_first(engine *e, uint64_t now, const path *from, uint32_t connection,
-                    uint8_t *bytes, size_t size);
+bool dial_got_first(engine *e, uint64_t now, const path *from, uint32_t connection,
+                    uint8_t *bytes, size_t size); /* false: it does not verify */
 void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t connection,
                      uint8_t *bytes, size_t size);
 /* What both messages say of this node alike. */
 parameters dial_parameters(const engine *e);
+/* Somebody there accepts TCP: if nothing else comes, that is what was seen (K10). */
+void dial_accepted(uint64_t now, session *s);
 /* The host refused: ICMP for a message 1 (P11), or RST for its TCP connection. */
 void dial_refused(engine *e, uint64_t now, session *s);
 /* Writes a new message 1 (fresh ephemeral key each time); 0: no entropy now. */

@@ -271,6 +271,15 @@ void pulse_own_stall(engine *e, uint64_t now, uint64_t late)
         timer_disarm(&e->timers, &s->pace);
         pulse_arm(e, now, s);
     }
+    /* The packet that confirms one of these may have lain here all the time (L4). */
+    for (at = list_first(&e->half_open); at != NULL; at = list_next(&e->half_open, at)) {
+        session *s = CONTAINER_OF(at, session, listed);
+        if (late >= s->theirs_lost_after / 4 * 3) {
+            s->pulse.fence = now;
+            s->pulse.soon = now;
+            s->pulse.soon_left = 1;
+        }
+    }
 }
 
 /* ---- beats ---- */

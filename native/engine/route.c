@@ -65,6 +65,7 @@ applied route_got_response(engine *e, uint64_t now, session *s, const path *from
         return APPLIED;
     r->now = r->candidate;
     r->candidate = (path){0};
+    r->token_due = 0; /* the next move need not wait for this challenge to run out */
     changed(e, now, s);
     recovery_reset(e, now, s);
     return APPLIED;

@@ -272,18 +272,24 @@ void session_confirm(engine *e, uint64_t now, session *s)
 
 void session_drain(engine *e, uint64_t now, session *s)
 {
-    if (s->state != SESSION_UP || s->ours_drained)
+    if (s->state != SESSION_UP)
         return;
     s->state = SESSION_DRAINING;
-    s->ours_drained = true;
-    outbox_control(e, s, CONTROL_DRAIN);
     timer_arm(&e->timers, &s->life, now + e->config.drain_max);
     session_maybe_empty(e, now, s);
 }
 
 void session_maybe_empty(engine *e, uint64_t now, session *s)
 {
-    if (s->state != SESSION_DRAINING || !s->ours_drained || !s->theirs_drained)
+    if (s->state != SESSION_DRAINING)
+        return;
+    /* DRAIN says that none of our requests is under way any more. Said earlier, the other side,
+     * empty by its own view, would end the session under a request that is still on the wire. */
+    if (!s->ours_drained && list_empty(&s->calls)) {
+        s->ours_drained = true;
+        outbox_control(e, s, CONTROL_DRAIN);
+    }
+    if (!s->ours_drained || !s->theirs_drained)
         return;
     bool told = (s->controls & CONTROL_DRAIN) == 0;
     if (told && list_empty(&s->calls) && list_empty(&s->serves) && list_empty(&s->transfers))

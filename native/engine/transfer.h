@@ -96,7 +96,7 @@ typedef enum {
 
 /* Tokens of WRITE, READ and ALLOC:
  *
- *     bits 62-63 kind | 56-61 running number | 32-55 transfer's index + 1, 0: a sink | connection id
+ *     bits 62-63 kind | 56-61 running number | 32-55 transfer's index + 1, 0: sink | connection
  *
  * A transfer lives until its operations are reported, so a late report finds the right one. The
  * running number keeps those apart that are outstanding together. */

@@ -272,7 +272,7 @@ read_target transfer_read_target(engine *e, session *s, uint32_t lane, const seg
 }
 
 /* T6: in plaintext the bytes are read twice, for the sum and by the kernel. If they fail again on
- * another lane it is not the lane's fault. Sealing reads them once: there only the network fails. */
+ * another lane it is not the lane's fault. Sealing reads them once: there only the net fails. */
 static bool changed(transfer *t)
 {
     if (t->session->cipher != CIPHER_PLAIN)

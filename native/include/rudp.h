@@ -74,7 +74,9 @@ typedef struct {
 typedef struct rudp_node rudp_node;
 typedef struct rudp_memory rudp_memory;
 
-/* One thing that happened, 64 bytes, read by Python with one struct format. */
+/* One thing that happened, 64 bytes, read by Python with one struct format. STRANGER (a handshake
+ * came that does not verify, told at most every 10 s): id, deadline and offset are the 24 bytes of
+ * the rudp_address it came from. */
 typedef struct {
     uint8_t kind;    /* RUDP_DONE ... */
     uint8_t status;  /* DONE: how it ended; PEER: the reason (wire/status.h) */
@@ -166,8 +168,8 @@ void rudp_release(void *memory);
 
 typedef struct {
     uint8_t state, stalled, path, reason;
-    uint32_t calls, lanes, unused;
-    uint64_t incarnation, rtt_us, rtt_variance_us, stalled_us, sent, lost;
+    uint32_t calls, lanes, stuck; /* stuck: handlers that do not end though we gave up (C3) */
+    uint64_t incarnation, rtt_us, rtt_variance_us, stalled_us, stuck_us, sent, lost;
     int64_t clock_offset_us;
     rudp_address remote;
 } rudp_peer_view;

@@ -100,6 +100,8 @@ typedef struct {
     uint8_t reason;
     uint32_t calls;
     uint32_t lanes;
+    uint32_t stuck;
+    uint64_t stuck_since;
     uint64_t incarnation;
     uint64_t rtt;
     uint64_t sent;

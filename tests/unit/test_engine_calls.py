@@ -241,6 +241,9 @@ def test_handlers_that_ignore_cancel_never_exceed_the_slots(engine: Engine) -> N
     at_once = pair.a.call(timeout_ms=9_000)
     assert (at_once.status, at_once.outcome) == ("BUSY", "no")
     assert len(pair.b.told) == 4
+    view = pair.a.view()
+    assert view.stuck == 4
+    assert 0 < view.stuck_since < pair.now
     pair.b.requests[0].reply()
     pair.b.handler = lambda request: request.reply(b"room again")
     pair.run(100 * MS)
