@@ -35,6 +35,8 @@ class Statistics:
     """Packets declared lost."""
     losses_spurious: int = 0
     """Packets declared lost and acknowledged later."""
+    drops_theirs: int = 0
+    """Datagrams that kernels of peers dropped, as they tell: their socket buffers were full."""
     pto_fired: int = 0
     """Resend timers that ran out."""
     acks_alone: int = 0

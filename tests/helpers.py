@@ -81,6 +81,7 @@ class Node:
 
     def __init__(self, pair: Pair, name: str, number: int, **limits: int) -> None:
         self.pair, self.name, self.number = pair, name, number
+        self.kernel_drops = 0  # datagrams its kernel claims to have dropped
         self.ffi, self.lib = pair.engine.ffi, pair.engine.lib
         self.calls: dict[int, Call] = {}
         self.requests: list[Request] = []
@@ -213,7 +214,7 @@ class Node:
         self.fill_address(datagram.local)
         source.fill_address(datagram.remote)
         datagram.bytes, datagram.size = bytes_, len(content)
-        self.lib.engine_datagrams(self.at, self.pair.now, datagram, 1, 0)
+        self.lib.engine_datagrams(self.at, self.pair.now, datagram, 1, self.kernel_drops)
         self.drain()
 
     def drain(self) -> None:

@@ -19,6 +19,7 @@
     X(messages_resent, "messages sent again")                                                      \
     X(packets_lost, "packets declared lost")                                                       \
     X(losses_spurious, "packets declared lost and acknowledged later")                             \
+    X(drops_theirs, "datagrams that kernels of peers dropped, as they tell")                       \
     X(pto_fired, "resend timers that ran out")                                                     \
     X(acks_alone, "packets with nothing but acknowledgements")                                     \
     X(probes_sent, "probes sent")                                                                  \

@@ -295,9 +295,21 @@ void pulse_beat(const engine *e, uint64_t now, beat *out)
     out->drops = (uint32_t)e->kernel_drops;
 }
 
+/* P8: what the peer's own kernel dropped is loss, and its owner is the peer. */
+static void note_drops(engine *e, session *s, const beat *b)
+{
+    uint32_t more = b->drops - s->beat.drops;
+    if (!s->beat_known || more == 0 || more > INT32_MAX)
+        return;
+    e->counters.drops_theirs += more;
+    window_lost(&s->window, s->largest_acked, s->seal.next);
+}
+
 void pulse_got_beat(engine *e, uint64_t now, session *s, const beat *b)
 {
+    note_drops(e, s, b);
     s->beat = *b;
+    s->beat_known = true;
     uint32_t stalled = b->idle_ms < b->oldest_ms ? b->idle_ms : b->oldest_ms;
     if (stalled < STALL_NOTED) {
         if (s->stalled_since == 0)

@@ -2,7 +2,6 @@
 #include "engine/recovery.h"
 
 #include "engine/outbox.h"
-#include "engine/peer.h"
 #include "engine/pulse.h"
 #include "engine/route.h"
 #include "engine/state.h"
@@ -240,8 +239,6 @@ static void resend_timeout(engine *e, uint64_t now, session *s)
         if (!r->given_up && now - r->sent >= overdue * 9 / 10)
             give_up(e, now, s, r, false);
     }
-    if (s->state == SESSION_UNCONFIRMED)
-        dial_doubt(e, now, s); /* S5: its acceptor may have let it go; a new dial beside it tells */
     if (s->pto_count == QUIET_PTOS)
         window_collapse(&s->window);
     if (s->pto_count >= QUIET_PTOS && now - s->last_answer >= QUIET_LEAST && !s->quiet) {

@@ -154,6 +154,11 @@ bool session_takes_new(const session *s)
     return usable && !s->ours_drained && !s->theirs_drained;
 }
 
+static uint64_t unconfirmed_doubt(const engine *e)
+{
+    return 2 * e->config.pto_initial;
+}
+
 void session_keyed(engine *e, uint64_t now, session *s, const session_secrets *secrets,
                    const parameters *theirs)
 {
@@ -183,7 +188,7 @@ void session_keyed(engine *e, uint64_t now, session *s, const session_secrets *s
         s->state = SESSION_UNCONFIRMED;
         outbox_control(e, s, CONTROL_CONFIRM);
     }
-    timer_arm(&e->timers, &s->life, now + (s->dialler ? e->config.unconfirmed
+    timer_arm(&e->timers, &s->life, now + (s->dialler ? unconfirmed_doubt(e)
                                                       : e->config.half_open));
 }
 
@@ -334,11 +339,24 @@ void session_end(engine *e, uint64_t now, session *s, status reason, bool say)
     end_peers(e, now, s, reason);
 }
 
+/* S5: message 2 may have lain in a buffer until its acceptor had forgotten it. A new dial beside
+ * this one tells; the session itself is given up only when no half-open one can be left. */
+static void unconfirmed_expired(engine *e, uint64_t now, session *s)
+{
+    uint64_t end = s->began + e->config.unconfirmed;
+    if (now >= end) {
+        session_end(e, now, s, STATUS_LOST, false);
+        return;
+    }
+    timer_arm(&e->timers, &s->life, end);
+    dial_doubt(e, now, s);
+}
+
 void session_expired(engine *e, uint64_t now, session *s)
 {
     switch ((session_state)s->state) {
     case SESSION_DIALLING: dial_expired(e, now, s); return;
-    case SESSION_UNCONFIRMED: session_end(e, now, s, STATUS_LOST, false); return;
+    case SESSION_UNCONFIRMED: unconfirmed_expired(e, now, s); return;
     case SESSION_DRAINING: session_end(e, now, s, STATUS_CLOSED, true); return;
     case SESSION_HALF_OPEN:
     case SESSION_TOMBSTONE: session_free(e, now, s); return;

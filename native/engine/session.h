@@ -165,6 +165,7 @@ typedef struct session {
     uint32_t pong_sent_us;
     uint64_t pong_got;   /* ns */
     beat beat;           /* the peer's last */
+    bool beat_known;
     uint64_t stalled_since; /* ns, 0: not (L9) */
     int64_t clock_offset_us;
     uint64_t packets_sent, packets_lost; /* of this session */

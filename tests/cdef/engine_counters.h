@@ -11,6 +11,7 @@ typedef struct {
     uint64_t messages_resent;
     uint64_t packets_lost;
     uint64_t losses_spurious;
+    uint64_t drops_theirs;
     uint64_t pto_fired;
     uint64_t acks_alone;
     uint64_t probes_sent;

@@ -36,9 +36,9 @@ from rudp.cli.program import run
         (["bench", "127.0.0.1:1", "--size", "-1"], "--size"),
         (["bench", "127.0.0.1:1", "--outstanding", "0"], "--outstanding"),
         (["rotate", __file__], "Missing argument"),
-        (["rotate", __file__, "127.0.0.1:1"], "hexadecimal"),
+        (["rotate", __file__, "127.0.0.1:1"], "key file"),
         (["--key", "no-such-key", "ping", "127.0.0.1:1"], "no-such-key"),
-        (["--key", __file__, "ping", "127.0.0.1:1"], "hexadecimal"),
+        (["--key", __file__, "ping", "127.0.0.1:1"], "key file"),
     ],
 )
 def test_a_wrong_argument_is_named_in_one_line(arguments, words, capsys):
@@ -66,6 +66,16 @@ def test_a_failure_is_one_line_and_status_1(arguments, words, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert words in error
+
+
+@pytest.mark.parametrize("name", ["RUDP_KEY", "RUDP_KEY_FILE"])
+def test_a_wrong_key_in_the_environment(name, monkeypatch, capsys):
+    monkeypatch.setenv(name, "nothing-of-the-kind")
+    assert run(["ping", "127.0.0.1:1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "key" in error.lower()
+    assert run(["--insecure", "ping", "127.0.0.1:1", "-c", "1"]) == 1
 
 
 def test_the_version(capsys):

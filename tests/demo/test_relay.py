@@ -132,14 +132,13 @@ def test_streams_carry_every_byte_both_ways_and_end_politely(proxied):
 
 def test_a_cut_ends_the_connection_on_both_sides(proxied):
     listener, seen, streams = proxied
+    streams.life = 0.001
     for _ in range(6):
         with socket.create_connection(seen) as client, listener.accept()[0] as server:
-            streams.cut_every = 0.001
             for sock in (client, server):
                 sock.settimeout(30)
                 with contextlib.suppress(ConnectionResetError):
                     assert sock.recv(1) == b""
-            streams.cut_every = 0.0
     assert streams.cuts >= 6
 
 

@@ -37,7 +37,7 @@ static void begin(pair *p, cipher kind, const seal_limits *limits)
 static void send(pair *p, uint16_t argument)
 {
     sent *s = &p->kept[p->count++ % KEPT];
-    s->plain = argument % (PACKET_BUDGET - PACKET_HEADER - SEAL_TAG_MAX + 1);
+    s->plain = PACKET_PROLOGUE + argument % (PACKET_ROOM + 1);
     s->number = seal_next_number(&p->sender);
     s->epoch = seal_epoch(&p->sender);
     s->opened = false;

@@ -155,6 +155,7 @@ static void strike_close(world *w)
     if (!node_runs(n))
         return;
     say(w, "node %u closes", n->index);
+    n->closing = true;
     uint64_t now = node_enter(n);
     if (chance(w, 300))
         engine_drain(n->engine, now);
@@ -256,6 +257,8 @@ void faults_heal(world *w)
     streams_healed(w);
     for (uint32_t i = 0; i < w->node_count; i++) {
         node *n = &w->nodes[i];
+        if (n->closing)
+            node_crash(n, false);
         if (n->engine == NULL)
             node_start(n);
         node_stop(n, false);

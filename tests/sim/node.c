@@ -12,7 +12,7 @@
 
 uint64_t node_clock(const node *n)
 {
-    int64_t drifted = (int64_t)n->world->now / 1000000 * n->drift_ppm;
+    int64_t drifted = (int64_t)((__int128)n->world->now * n->drift_ppm / 1000000);
     return (uint64_t)((int64_t)n->world->now + drifted + n->clock_offset);
 }
 
@@ -23,9 +23,9 @@ uint64_t node_world_time(const node *n, uint64_t clock)
     __int128 past = (__int128)clock - n->clock_offset;
     if (past <= 0)
         return 0;
-    /* Up to a microsecond late, because the drift is reckoned in whole microseconds. */
+    /* Rounded up, so that the deadline has passed then. */
     uint64_t at = (uint64_t)(past * 1000000 / (1000000 + n->drift_ppm));
-    return at + 1000;
+    return at + 2;
 }
 
 bool node_runs(const node *n)
@@ -183,7 +183,7 @@ void node_start(node *n)
     world *w = n->world;
     ENSURE(n->engine == NULL);
     n->life++;
-    n->host_down = false;
+    n->host_down = n->closing = false;
     n->stopped = n->paused = n->in_verb = false;
     n->turn_at = TIME_NEVER;
     n->send_from = n->events_from = 0;

@@ -170,6 +170,7 @@ struct node {
     bool stopped;        /* nothing runs (SIGSTOP, suspend) */
     bool paused;         /* the application takes no events */
     bool host_down;      /* vanished without a word */
+    bool closing;        /* its engine is closed, the process ends soon */
     bool in_verb;        /* between node_enter and node_settle */
     bool all_wanted;     /* the last drain left nothing out */
     uint64_t busy_since; /* start of the last stop, for Q9 */
