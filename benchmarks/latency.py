@@ -30,3 +30,6 @@ def measure(seconds: float) -> Iterator[Comparison]:
             yield Comparison(what, "µs", placement, ours["p50_us"], c["p50_us"], target, goal)
             if kind == "coroutine":
                 yield Comparison("its p99", "µs", placement, ours["p99_us"], c["p99_us"])
+                bare = rudp_program("echo", placement=placement, seconds=seconds, api="bare")
+                medians = ours["p50_us"], bare["p50_us"]
+                yield Comparison("its p50", "µs", placement, *medians, beside="asyncio")

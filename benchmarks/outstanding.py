@@ -27,9 +27,15 @@ def measure(seconds: float) -> Iterator[Comparison]:
             what = f"{outstanding} of {payload} bytes, {kind}"
             rates = ours["calls_per_second"], c["calls_per_second"]
             yield Comparison(what, "/s", "two", *rates, target, goal)
+    shape = {"outstanding": 64, "payload": 64}
+    ours = rudp_program("echo", placement="two", seconds=seconds, method="echo", **shape)
+    rate = ours["calls_per_second"]
     batch = yardstick("udp_echo", placement="two", seconds=seconds, outstanding=64, batch=64)
-    ours = rudp_program(
-        "echo", placement="two", seconds=seconds, method="echo", outstanding=64, payload=64
+    limit = batch["calls_per_second"]
+    yield Comparison("64 of 64 bytes, coroutine", "/s", "two", rate, limit, beside="C batches")
+    bare = rudp_program("echo", placement="two", seconds=seconds, api="bare", **shape)
+    floor = bare["calls_per_second"]
+    above = Target("at least", 1.0)
+    yield Comparison(
+        "64 of 64 bytes, coroutine", "/s", "two", rate, floor, goal=above, beside="asyncio"
     )
-    rates = ours["calls_per_second"], batch["calls_per_second"]
-    yield Comparison("64 of 64 bytes, C in batches", "/s", "two", *rates)

@@ -151,7 +151,10 @@ class Dispatcher(abc.ABC):
         elif kind == PEER:
             self._peer_changed(event)
         elif kind == STRANGER:
-            logger.info("a handshake that does not verify came: wrong key, or not one of us")
+            # The core tells of one in ten seconds (K10); the rest is counted.
+            where = _lib.event_address(event)
+            text = "unverified handshake from %s: another key, no key, or not one of us"
+            logger.warning(text, where)
         elif kind == STOPPED:
             logger.error("the core of %r stopped after an internal error", self)
             self._stopped()

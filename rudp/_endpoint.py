@@ -138,8 +138,11 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         """Offer a new cluster key from now on, and accept ``other_key`` too, without a pause.
 
         First give every node the new key as ``other_key``, then as ``key`` with the old one as
-        ``other_key``, then alone; sessions made under a key nobody knows any more end.
+        ``other_key``, then alone. A session made under a key that this node does not hold any more
+        ends, and its calls with it. Raises ``ConfigError`` if the node was opened without a key.
         """
+        if self._key is None:
+            raise ConfigError("a node without a key cannot rotate: open one with key=...")
         other = load_key(other_key) if other_key is not None else None
         self._usable_core().rotate(load_key(key), other)
 

@@ -155,7 +155,11 @@ class RefusedByHost(Unreachable, ConnectionRefusedError):
 
 
 class Unverified(Unreachable):
-    """Something answered that does not share our key or protocol."""
+    """Something is there that does not show our key and protocol.
+
+    TCP was accepted but nothing verified came back, or an answer did not verify: another key, a
+    node without one, another service, or a process that hangs.
+    """
 
 
 class PeerLost(CallError, ConnectionError):

@@ -1,17 +1,22 @@
 """Where does the cluster key come from: an argument, a file, or the environment?
 
-A key is 32 bytes. A key file holds it as 64 hexadecimal digits and is readable by its owner only.
+A key is 32 bytes. A key file holds it as 64 hexadecimal digits and is readable by its owner only,
+or by a group as well if it is root's: one that others may read is refused, for then it is no key.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
+import string
 from pathlib import Path
 
 from rudp._errors import ConfigError
 
 KEY_SIZE = 32
+DIGITS = frozenset(string.hexdigits)
+FILE_MOST = 4096  # characters read of a key file
 Key = bytes | str | os.PathLike[str]
 """32 bytes, 64 hexadecimal digits, or the path of a key file."""
 
@@ -41,9 +46,13 @@ def load_key(key: Key) -> bytes:
         return key
     if isinstance(key, str) and (found := _from_hex(key)) is not None:
         return found
+    if isinstance(key, str) and len(key) > KEY_SIZE and set(key) <= DIGITS:  # a key, mistyped
+        raise ConfigError(f"a cluster key is {2 * KEY_SIZE} hexadecimal digits, not {len(key)}")
     path = Path(key)
     try:
-        text = path.read_text(encoding="ascii")
+        with path.open(encoding="ascii") as file:
+            _check_mode(path, os.fstat(file.fileno()))
+            text = file.read(FILE_MOST)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"the key file {str(path)!r} cannot be read: {error}") from error
     found = _from_hex(text)
@@ -61,6 +70,16 @@ def environment_key() -> bytes | None:
             raise ConfigError("the environment variable RUDP_KEY is not 64 hexadecimal digits")
         return found
     return load_key(Path(path)) if path else None
+
+
+def _check_mode(path: Path, found: os.stat_result) -> None:
+    """Of the file that is open, not of what its name may stand for later."""
+    kept = stat.S_IRWXO | stat.S_IWGRP | (stat.S_IRGRP if found.st_uid != 0 else 0)
+    if stat.S_ISREG(found.st_mode) and found.st_mode & kept:
+        mode = stat.S_IMODE(found.st_mode)
+        raise ConfigError(
+            f"the key file {str(path)!r} has mode {mode:04o}: others may use it too; chmod 600 it"
+        )
 
 
 def _from_hex(text: str) -> bytes | None:

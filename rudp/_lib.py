@@ -258,6 +258,12 @@ class Waiter:
         return EVENT.unpack(self.fields)
 
 
+def event_address(event: tuple[int, ...]) -> Address | None:
+    """Where the handshake of a STRANGER event came from."""
+    whole = struct.pack("=QQQ", *event[9:12])
+    return _address(ffi.from_buffer("rudp_address *", whole))
+
+
 def view_address(view: Any) -> Address | None:
     """The address in a peer's view."""
     return _address(view.remote) if view.remote.family in (4, 6) else None

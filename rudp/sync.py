@@ -6,7 +6,9 @@
 
 A thread that waits for its call runs turns itself, one leader at a time (Rule 16); no event loop
 and no hop between threads is in the way of a result. One daemon thread per node reads the events:
-requests for methods, which it gives to the pool or runs inline, and news of peers.
+requests for methods, which it gives to the pool or runs inline, and news of peers. While a node has
+neither methods nor watchers that thread only looks now and then: it must not lead, or each call of
+another thread would be handed over twice.
 
 Any number of threads may use a node. Ctrl-C works: the main thread waits in slices of 100 ms
 (Rule 17). Methods are plain functions; coroutine functions belong to ``rudp.Node``.
@@ -24,8 +26,10 @@ from typing import Any, Self
 from rudp import _lib
 from rudp._calls import INDEX, Calls, call_error
 from rudp._codec import Encoded
+from rudp._config import Config
 from rudp._endpoint import Endpoint
 from rudp._errors import ConfigError, DeadlineExceeded, Outcome
+from rudp._keys import Key
 from rudp._lib import (
     FULL,
     OK,
@@ -41,8 +45,8 @@ from rudp._lib import (
 )
 from rudp._life import EXIT_SECONDS
 from rudp._log import logger
-from rudp._peer import BasePeer
-from rudp._resolve import resolve
+from rudp._peer import BasePeer, PeerEvent
+from rudp._resolve import AddressLike, resolve
 from rudp._serving import Kind, Method, limited
 
 BATCH = 64  # events per turn
@@ -50,6 +54,8 @@ CLOSE_SECONDS = 5.0
 LONGEST = 1e9  # seconds
 MAIN_SLICE = 100_000  # microseconds: how long a lost signal may go unnoticed (Rule 17)
 THREAD_SLICE = 1_000_000
+LOOK_SECONDS = 0.5  # between looks for events of a node that only calls
+RELEASE_WAIT = 10_000  # microseconds
 READER_SLICE = 1_000_000  # how long an unclosed node may outlive its last reference
 CANCEL_SECONDS = 1.0  # for the event that a cancelled call still brings
 
@@ -117,6 +123,18 @@ class Node(Endpoint[Peer]):
 
     _peer_class = Peer
 
+    def __init__(
+        self,
+        address: AddressLike = "127.0.0.1:0",
+        *,
+        key: Key | None = None,
+        other_key: Key | None = None,
+        insecure: bool = False,
+        config: Config | None = None,
+    ) -> None:
+        super().__init__(address, key=key, other_key=other_key, insecure=insecure, config=config)
+        self._serves = threading.Event()  # there is something to read events for
+
     # ---- life ----
 
     def open(self) -> Self:
@@ -127,6 +145,10 @@ class Node(Endpoint[Peer]):
         self._left = threading.Condition(self._usable_core().lock)
         self._users = 0  # threads inside a call: the node is not freed under them
         self._waiters = threading.local()
+        self._reading = threading.Lock()  # whose turn it is to read the events
+        self._serves.clear()
+        if self._methods or self._watchers:
+            self._serves.set()
         self._usable_core().drive_by_loop(loop=False)
         self._reader = threading.Thread(
             target=_read, args=(weakref.ref(self), self._core), name="rudp-events", daemon=True
@@ -160,6 +182,7 @@ class Node(Endpoint[Peer]):
 
     def _rouse_reader(self) -> None:
         """Give the reader thread an event to return with: a call to nobody ends at once."""
+        self._serves.set()
         with self._table:
             handle = self._calls.new()
         rudp_call(self._handle, handle, 0, 0, 1, b"-", 1, b"", 0)
@@ -219,6 +242,8 @@ class Node(Endpoint[Peer]):
             self._drop(handle)
             raise self._refused(code, method)
         status, outcome, data = self._await(handle)
+        if self._core is not None and self._core.lent and not self._serves.is_set():
+            self._look(RELEASE_WAIT)  # the memory of this call is the application's again
         if status == OK:
             return self._codec.decode(data, pickled=pickled)
         raise call_error(self._codec, status, outcome, data, method, peer, closing=self._closing)
@@ -280,8 +305,29 @@ class Node(Endpoint[Peer]):
 
     # ---- serving ----
 
+    def on_peer(self, function: Callable[[PeerEvent], None]) -> Callable[[PeerEvent], None]:
+        """Decorator: call ``function(event)`` whenever a peer comes, goes, stalls or recovers.
+
+        It is called in the thread that reads events and must not block. Peers with open calls
+        report by themselves; ``peer.watch()`` asks for news of one without.
+        """
+        self._serves.set()
+        return super().on_peer(function)
+
+    def _look(self, microseconds: int) -> None:
+        """Read what events there are, unless somebody does."""
+        if self._reading.acquire(blocking=False):
+            try:
+                taken, self._taken = self._taken, 0
+                queued = self._queued()
+                ready = rudp_events_wait(self._handle, taken, queued, microseconds)
+                if ready > 0:
+                    self._handle_events(ready)
+            finally:
+                self._reading.release()
+
     def _handle_events(self, ready: int) -> None:
-        """What the reader thread does with the events that wait."""
+        """What is done with the events that wait."""
         try:
             self._read_events(min(ready, BATCH))
             if self._unsent:
@@ -295,6 +341,7 @@ class Node(Endpoint[Peer]):
                 f"method {method.name!r} is a coroutine function: a blocking node runs plain "
                 "functions, rudp.Node runs both"
             )
+        self._serves.set()
 
     def _submitted_elsewhere(self) -> None:
         """The core sends what is submitted at once while no loop drives it (Rule 5)."""
@@ -316,11 +363,18 @@ def _read(reference: Callable[[], Node | None], core: _lib.Core) -> None:
         node = reference()
         if node is None:
             return
-        if ready > 0:
-            node._handle_events(ready)
-        elif ready not in (0, TIMEOUT, SIGNAL):
-            return
-        taken, node._taken = node._taken, 0
-        queued = node._queued()
-        del node
-        ready = rudp_events_wait(core.handle, taken, queued, READER_SLICE)
+        serves, reading = node._serves, node._reading
+        if not serves.is_set():
+            node._look(0)
+            del node
+            serves.wait(LOOK_SECONDS)
+            continue
+        with reading:
+            if ready > 0:
+                node._handle_events(ready)
+            elif ready not in (0, TIMEOUT, SIGNAL):
+                return
+            taken, node._taken = node._taken, 0
+            queued = node._queued()
+            del node
+            ready = rudp_events_wait(core.handle, taken, queued, READER_SLICE)

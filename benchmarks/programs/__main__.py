@@ -21,7 +21,7 @@ def arguments() -> argparse.Namespace:
     roles = parser.add_subparsers(dest="role", required=True)
     for role in ("server", "echo", "store", "mixed"):
         one = roles.add_parser(role)
-        one.add_argument("--api", default="asyncio", choices=("asyncio", "sync"))
+        one.add_argument("--api", default="asyncio", choices=("asyncio", "sync", "bare"))
         one.add_argument("--cipher", default="none", help="none, aes-256-gcm, chacha20-poly1305")
         if role == "server":
             continue
@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Play the role."""
     given = arguments()
-    name = "blocking" if given.api == "sync" else given.role
+    name = {"sync": "blocking", "bare": "bare"}.get(given.api, given.role)
     module = importlib.import_module(f"{__package__}.{name}")  # only what this role needs
     work = module.serve if given.role == "server" else module.measure
     done = work(given)

@@ -6,12 +6,21 @@ import argparse
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
 import rudp
 from benchmarks.programs.result import Stretch, calls_result, quantiles
 from benchmarks.programs.server import node_options
 
 WARM_SECONDS = 0.2
+
+
+class Callable(Protocol):
+    """What can be called: a peer of rudp, or what stands beside it."""
+
+    def call(self, method: str, /, *args: Any) -> Awaitable[Any]:
+        """Call a method there."""
 
 
 def compute(stop: threading.Event) -> None:
@@ -23,7 +32,7 @@ def compute(stop: threading.Event) -> None:
 
 
 async def timed(
-    peer: rudp.Peer, method: str, data: bytes, durations: list[float], seconds: float
+    peer: Callable, method: str, data: bytes, durations: list[float], seconds: float
 ) -> None:
     """One call at a time, each with its duration."""
     clock, call = time.perf_counter, peer.call
@@ -37,7 +46,7 @@ async def timed(
 
 
 async def counted(
-    peer: rudp.Peer, method: str, data: bytes, outstanding: int, seconds: float
+    peer: Callable, method: str, data: bytes, outstanding: int, seconds: float
 ) -> int:
     """As many tasks as calls in flight, each one call after the other; how many in all."""
     going = True
@@ -57,7 +66,7 @@ async def counted(
     return sum(await asyncio.gather(*(worker() for _ in range(outstanding))))
 
 
-async def stretch(peer: rudp.Peer, given: argparse.Namespace, seconds: float) -> dict[str, float]:
+async def stretch(peer: Callable, given: argparse.Namespace, seconds: float) -> dict[str, float]:
     """Measure for so long."""
     data = bytes(given.payload)
     durations: list[float] = []

@@ -73,6 +73,9 @@ static rudp_event events_translate(const node *n, uint64_t now, const event *e)
     const uint8_t *first = e->kind == EVENT_REQUEST ? e->method : e->body;
     if (e->kind == EVENT_REQUEST)
         made.deadline = microseconds_left(e->deadline, now);
+    if (e->kind == EVENT_STRANGER) { /* 24 bytes, where those three fields stand */
+        memcpy((uint8_t *)&made + offsetof(rudp_event, id), &e->remote, sizeof e->remote);
+    }
     if (e->memory != 0)
         made.memory = memory_handle(((block *)(uintptr_t)e->memory)->data);
     if (first != NULL && (e->memory == 0 || e->kind == EVENT_REQUEST))
@@ -84,10 +87,13 @@ static void events_take(void *context, uint64_t now, const event *e)
 {
     node *n = context;
     rudp_event made = events_translate(n, now, e);
+    if (e->kind == EVENT_REQUEST)
+        atomic_store_explicit(&n->requested, now, memory_order_relaxed);
     if (e->kind != EVENT_DONE || e->owner != NODE_OWNER_WAITER) {
         events_file(n, &made);
         return;
     }
+    atomic_store_explicit(&n->called, now, memory_order_relaxed);
     call_cell *cell = &n->cells[e->id & 0xffffff];
     cell->event = made;
     atomic_store(&cell->done, 1);

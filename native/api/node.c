@@ -319,13 +319,14 @@ static bool node_is_idle(node *n, void *context)
     return idle;
 }
 
-/* Those inside a _wait function see the status and leave. */
-static void node_wait_for_users(node *n)
+/* Those inside a _wait function see the status and leave. False: one of them did not. */
+static bool node_wait_for_users(node *n)
 {
     for (int i = 0; atomic_load(&n->users) > 0 && i < 10000; i++) {
         waiters_wake_all(n);
         usleep(100);
     }
+    return atomic_load(&n->users) == 0;
 }
 
 int rudp_close_wait(rudp_node *n, uint64_t timeout_us)
@@ -345,8 +346,10 @@ int rudp_close_wait(rudp_node *n, uint64_t timeout_us)
         result = RUDP_BROKEN;
     int open = NODE_OPEN;
     atomic_compare_exchange_strong(&n->status, &open, RUDP_CLOSED);
-    node_wait_for_users(n);
+    bool alone = node_wait_for_users(n);
     standby_stop(n);
+    if (!alone)
+        return RUDP_TIMEOUT; /* who stands in there would look at what was freed: it is not */
     events_close(n);
     for (list_link *at; (at = list_first(&n->outgoing)) != NULL;) {
         list_remove(at);
@@ -407,6 +410,8 @@ int rudp_driver(rudp_node *n, int has_loop)
     if (forked != 0)
         return forked;
     atomic_store(&n->driver, has_loop != 0);
+    if (has_loop == 0) /* what its thread submits from now on, nobody flushes */
+        atomic_store(&n->reader_thread, 0);
     /* The thread may be asleep with its look at this behind it. */
     lanes_wake(&n->lanes);
     return 0;
@@ -433,7 +438,9 @@ int64_t rudp_peer_wait(rudp_node *n, const rudp_address *at)
     peer_query q = {.remote = address_from(at)};
     if ((q.remote.family != 4 && q.remote.family != 6) || q.remote.port == 0)
         return RUDP_INVALID;
+    atomic_fetch_add(&n->users, 1);
     locked(n, peer_work, &q);
     gate = node_gate(n);
+    atomic_fetch_sub(&n->users, 1);
     return gate != 0 ? gate : q.id != 0 ? (int64_t)q.id : RUDP_FULL;
 }

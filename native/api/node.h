@@ -90,6 +90,8 @@ struct rudp_node {
     _Atomic uint32_t pending;        /* somebody wants a turn: turn_kind + 1 */
     _Atomic uint64_t moves;          /* turns by Python and blocking callers (Rule 4) */
     _Atomic uint32_t driver;         /* 1: a loop runs turns (Rule 5) */
+    _Atomic uint64_t called;         /* ns: when a blocking call last ended */
+    _Atomic uint64_t requested;      /* ns: when a request last came */
     _Atomic uint32_t leader;         /* 1: a blocking caller does */
     _Atomic uint32_t users;          /* threads inside a _wait function */
     _Atomic uint32_t queued;         /* what the reader said last (L9) */

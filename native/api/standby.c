@@ -137,7 +137,8 @@ static void watch_look(watchman *w, uint64_t now)
         w->look = now + NAP;
     } else {
         w->suspicious = false;
-        w->nap = w->nap * 3 / 2 < NAP_MOST ? w->nap * 3 / 2 : NAP_MOST;
+        if (!nobody_drives(n)) /* else what comes next waits for this thread alone (Rule 5) */
+            w->nap = w->nap * 3 / 2 < NAP_MOST ? w->nap * 3 / 2 : NAP_MOST;
         if (now - w->quiet > PARK_AFTER)
             park(w);
     }
@@ -160,7 +161,8 @@ static void stand_by(watchman *w, int events)
         break;
     case TAKEOVER:
         if (atomic_load(&n->moves) != w->seen || atomic_load(&n->leader) != 0) {
-            standby_watch(n, EPOLL_CTL_MOD, 0);
+            /* No interest at all still means errors, again and again: once is enough. */
+            standby_watch(n, EPOLL_CTL_MOD, EPOLLONESHOT);
             watch_begin(w, now);
         } else if (events > 0) {
             node_turn(n, TURN_ALL, false);

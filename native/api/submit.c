@@ -144,10 +144,11 @@ static void submit_direct(node *n, void *argument)
     direct *d = argument;
     uint64_t now = loop_now(&n->loop);
     submissions_take(n, now);
-    d->done = ring_empty(&n->submissions) && submit_apply(n, now, d->command);
+    /* Not even behind a place that is taken and not filled: what is older may stand behind it. */
+    d->done = ring_unused(&n->submissions) && submit_apply(n, now, d->command);
 }
 
-static int submit_later(node *n, const command *c)
+static int submit_later(node *n, const command *c, bool *followed)
 {
     uint64_t ticket;
     submission *s = ring_reserve(&n->submissions, &ticket);
@@ -159,6 +160,7 @@ static int submit_later(node *n, const command *c)
     if (s->size > 0)
         memcpy(s->bytes + s->method_size, c->body, s->size);
     ring_publish(&n->submissions, ticket);
+    *followed = ring_followed(&n->submissions, ticket);
     return 0;
 }
 
@@ -178,28 +180,31 @@ static int submit(node *n, const command *c)
     if (gate != 0 && (gate != RUDP_CLOSED || c->fixed.kind == SUBMIT_CALL))
         return gate;
     int result = 0;
+    bool followed = false; /* others wait behind us, whose turn found our place empty */
     if (pthread_mutex_trylock(&n->lock) != 0) {
-        result = submit_later(n, c);
+        result = submit_later(n, c, &followed);
     } else {
         direct d = {.command = c};
         result = node_guard(n, submit_direct, &d) ? 0 : RUDP_BROKEN;
         if (result == 0 && !d.done)
-            result = submit_later(n, c);
+            result = submit_later(n, c, &followed);
         node_unlock(n);
     }
-    if (submit_needs_turn(n, &c->fixed))
+    if (followed || submit_needs_turn(n, &c->fixed))
         node_turn(n, TURN_FLUSH, false);
     else
         atomic_store_explicit(&n->submitted, true, memory_order_relaxed);
     return result;
 }
 
-/* The same where memory changes hands: it does so whatever the answer is. */
+/* The same where memory changes hands: it does so whatever the answer is. A core that stopped in
+ * the middle has it among the outgoing, and there it stays until the node closes. */
 static int submit_memory(node *n, const command *c)
 {
     int result = submit(n, c);
-    if (result < 0 && result != RUDP_FORKED)
-        parcel_released(n, (parcel *)(uintptr_t)c->fixed.memory);
+    parcel *m = (parcel *)(uintptr_t)c->fixed.memory;
+    if (result < 0 && result != RUDP_FORKED && !link_linked(&m->link))
+        parcel_released(n, m);
     return result;
 }
 

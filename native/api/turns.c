@@ -14,15 +14,19 @@
 #include "io/clock.h"
 
 /* Nothing is sent any more, nobody waits any longer; the trace stays readable. What is left unread
- * in the sockets must not keep a loop awake that no turn would ever satisfy. */
+ * in the sockets must not keep a loop awake that no turn would ever satisfy, nor the C thread: it
+ * is woken and ends. Once: the thread may stumble over its own part after somebody else did. */
 void node_break(node *n)
 {
+    if (atomic_load(&n->status) == RUDP_BROKEN)
+        return;
     epoll_ctl(n->core_fd, EPOLL_CTL_DEL, n->loop.udp.fd, NULL);
     epoll_ctl(n->core_fd, EPOLL_CTL_DEL, n->loop.timer_fd, NULL);
     epoll_ctl(n->core_fd, EPOLL_CTL_DEL, n->loop.connections.epfd, NULL);
     memcpy(n->broken, ensure_message, sizeof n->broken);
     atomic_store(&n->status, RUDP_BROKEN);
     events_stopped(n);
+    lanes_wake(&n->lanes);
 }
 
 bool node_guard(node *n, void (*work)(node *, void *), void *argument)

@@ -23,10 +23,12 @@
 
 #include "io/clock.h"
 
-#define SPIN_MOST         (30 * NS_PER_US)
-#define SPIN_YIELD_LONG   (100 * NS_PER_US)
-#define SPIN_PAUSE_FIRST  (100 * NS_PER_MS)
-#define SPIN_PAUSE_MOST   (8 * NS_PER_S)
+#define ASIDE            (500 * NS_PER_US) /* after a call's end the next is expected this soon */
+#define ASIDE_UNASKED    (100 * NS_PER_MS) /* without a request, the dispatcher has time for that */
+#define SPIN_MOST        (30 * NS_PER_US)
+#define SPIN_YIELD_LONG  (100 * NS_PER_US)
+#define SPIN_PAUSE_FIRST (100 * NS_PER_MS)
+#define SPIN_PAUSE_MOST  (8 * NS_PER_S)
 #define SPIN_PAUSE_MISSES (20 * NS_PER_MS)
 
 enum { SPIN_MISSES = 4, WAIT_AGAIN = 1 };
@@ -136,7 +138,8 @@ static int leader_round(node *n, waiter *w)
     /* Cleared before looking, so that what is told from here on is not overlooked. */
     atomic_fetch_and(w->word, ~(uint32_t)(WAIT_NEWS | WAIT_LEAD));
     atomic_fetch_add_explicit(&n->moves, 1, memory_order_relaxed);
-    node_turn(n, TURN_ALL, w->word == &n->reader_word);
+    bool flush = atomic_exchange(&n->submitted, false);
+    node_turn(n, flush ? TURN_FLUSH : TURN_ALL, w->word == &n->reader_word);
     if (w->ready(n, w->context))
         return 0;
     int stopped = atomic_load(&n->status);
@@ -200,6 +203,31 @@ static void followers_change(node *n, waiter *w, bool join)
     pthread_mutex_unlock(&n->followers_lock);
 }
 
+/* A dispatcher that leads costs every blocking call a hop between threads. So where calls follow
+ * each other and no requests come, it stays out of the way: their callers lead, one by one. Until
+ * when; 0: it may lead. */
+static uint64_t aside_until(const node *n, const waiter *w)
+{
+    if (w->word != &n->reader_word)
+        return 0;
+    uint64_t now = clock_now();
+    uint64_t until = atomic_load_explicit(&n->called, memory_order_relaxed) + ASIDE;
+    uint64_t asked = atomic_load_explicit(&n->requested, memory_order_relaxed);
+    return until > now && now - asked > ASIDE_UNASKED ? until : 0;
+}
+
+/* Not among the followers: nobody shall wake it only because there is no leader. */
+static int stand_aside(node *n, waiter *w, uint64_t until)
+{
+    uint64_t deadline = w->deadline;
+    if (atomic_exchange(&n->submitted, false))
+        node_turn(n, TURN_FLUSH, true); /* its replies do not wait for a leader */
+    w->deadline = until < deadline ? until : deadline;
+    int result = follower_round(n, w);
+    w->deadline = deadline;
+    return result == RUDP_TIMEOUT && until < deadline ? WAIT_AGAIN : result;
+}
+
 int waiter_wait(node *n, _Atomic uint32_t *word, waiter_ready ready, void *context,
                 uint64_t deadline)
 {
@@ -207,14 +235,22 @@ int waiter_wait(node *n, _Atomic uint32_t *word, waiter_ready ready, void *conte
     bool led = false, following = false;
     int result = WAIT_AGAIN;
     while (result == WAIT_AGAIN) {
-        if (atomic_exchange(&n->leader, 1) == 0) {
+        uint64_t aside = aside_until(n, &w);
+        if (aside != 0) {
+            if (following)
+                followers_change(n, &w, false);
+            following = false;
+            result = stand_aside(n, &w, aside);
+        } else if (atomic_exchange(&n->leader, 1) == 0) {
             led = true;
             if (following)
                 followers_change(n, &w, false);
             following = false;
-            while (result == WAIT_AGAIN)
+            while (result == WAIT_AGAIN && aside_until(n, &w) == 0)
                 result = leader_round(n, &w);
             atomic_store(&n->leader, 0);
+            if (result == WAIT_AGAIN)
+                leader_hand_over(n);
         } else if (!following) {
             node_turn(n, TURN_FLUSH, false); /* what we submitted leaves before we sleep */
             followers_change(n, &w, true);

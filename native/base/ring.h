@@ -16,7 +16,7 @@
  * acquire load of turn sees that value and therefore the bytes. The reader's last look at an
  * entry comes before its release store of turn = p + count; the writer's acquire load sees that
  * and therefore never writes under the reader's eyes. tail only deals out positions, the bytes
- * do not depend on it, so it is relaxed throughout. front is the reader's own.
+ * do not depend on it; it is acquired for ring_followed alone. front is the reader's own.
  *
  * The traps: a writer that reserved and sleeps holds up everything behind it, so nothing slow
  * belongs between reserve and publish. And ring_empty is no promise about the next moment: a
@@ -88,7 +88,7 @@ static inline void *ring_reserve(ring *r, uint64_t *ticket)
         if (ahead > 0) { /* another writer was quicker */
             position = atomic_load_explicit(&r->tail, memory_order_relaxed);
         } else if (atomic_compare_exchange_weak_explicit(&r->tail, &position, position + 1,
-                                                         memory_order_relaxed,
+                                                         memory_order_acquire,
                                                          memory_order_relaxed)) {
             *ticket = position;
             return (uint8_t *)turn + RING_TURN_SIZE;
@@ -100,6 +100,15 @@ static inline void *ring_reserve(ring *r, uint64_t *ticket)
 static inline void ring_publish(ring *r, uint64_t ticket)
 {
     atomic_store_explicit(ring_turn(r, ticket), ticket + 1, memory_order_release);
+}
+
+/* The same writer, right after it published: did others take places behind it meanwhile? If not,
+ * whoever does so later sees the entry published, and so does whom he wakes (the read of tail is
+ * a write too, which his reservation acquires). If so, they may have looked in vain for their
+ * entries, and somebody has to look again. */
+static inline bool ring_followed(ring *r, uint64_t ticket)
+{
+    return atomic_fetch_add_explicit(&r->tail, 0, memory_order_acq_rel) != ticket + 1;
 }
 
 /* The reader. The oldest entry, or NULL if there is none; it stays until ring_pop. */
@@ -120,6 +129,14 @@ static inline void ring_pop(ring *r)
     ENSURE(atomic_load_explicit(turn, memory_order_relaxed) == position + 1);
     atomic_store_explicit(&r->front, position + 1, memory_order_relaxed);
     atomic_store_explicit(turn, position + r->mask + 1, memory_order_release);
+}
+
+/* The reader: no place is taken, not even by a writer who has not published yet. What the asking
+ * thread wrote itself, or was told of, counts. */
+static inline bool ring_unused(const ring *r)
+{
+    return atomic_load_explicit(&r->tail, memory_order_relaxed) ==
+           atomic_load_explicit(&r->front, memory_order_relaxed);
 }
 
 /* Exact for the reader; a guess for anybody else. */

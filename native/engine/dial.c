@@ -331,7 +331,7 @@ void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t over,
     parameters theirs;
     reader r = reader_of(payload, payload_size);
     if (!parameters_read(&r, &theirs) || theirs.ciphers >= CIPHER_COUNT ||
-        (offers(e) >> theirs.ciphers & 1u) == 0 || theirs.incarnation == 0 ||
+        ((unsigned)offers(e) >> theirs.ciphers & 1u) == 0 || theirs.incarnation == 0 ||
         theirs.calls == 0) {
         engine_drop(e, now, DROP_FRAME, s->index);
         return;

@@ -30,7 +30,7 @@ enum {
     UDP_SLOT = 1216,      /* bytes kept per datagram: a packet, prefix, line size */
     UDP_CONTROL = 128,    /* bytes of control messages per datagram */
     UDP_FAULTS = 64,      /* reports kept until they are read; more are lost */
-    UDP_LOOK_EVERY = 8,                /* empty receptions until the error queue is looked at */
+    UDP_LOOK_EVERY = 8,   /* empty receptions until the error queue is looked at */
     UDP_BUFFER = 8 << 20, /* bytes asked for in each socket buffer */
 };
 

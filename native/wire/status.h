@@ -19,7 +19,7 @@
     X(REPLY_TOO_LARGE, "the reply is larger than this node accepts")                               \
     X(UNREACHABLE, "no answer from the address")                                                   \
     X(REFUSED_BY_HOST, "nothing listens at the address")                                           \
-    X(UNVERIFIED, "something answered that does not share our key or protocol")                    \
+    X(UNVERIFIED, "something is there, but does not verify: wrong key, or another service")        \
     X(LOST, "the peer fell silent")                                                                \
     X(RESTARTED, "the peer restarted")                                                             \
     X(CLOSED, "the peer closed")                                                                   \

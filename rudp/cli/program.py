@@ -38,7 +38,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(rudp.__version__, prog_name="rudp", message="%(prog)s %(version)s")
-@click.option("--key", type=FILE, envvar="RUDP_KEY_FILE", help="File with the cluster's key.")
+@click.option("--key", type=FILE, help="File with the cluster's key (or RUDP_KEY_FILE).")
 @click.option("--insecure", is_flag=True, help="Use no key, also beyond loopback.")
 @click.pass_context
 def program(ctx: click.Context, key: Path | None, *, insecure: bool) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import rudp
+from rudp._keys import environment_key
 from rudp._resolve import parse, resolve
 
 
@@ -37,10 +37,7 @@ class Access:
         """The key's bytes, as the node would find them; None without one."""
         if self.insecure:
             return None
-        if isinstance(self.key, bytes):
-            return self.key
-        path = self.key or os.environ.get("RUDP_KEY") or os.environ.get("RUDP_KEY_FILE")
-        return rudp.load_key(path) if path else None
+        return rudp.load_key(self.key) if self.key is not None else environment_key()
 
 
 @contextlib.asynccontextmanager

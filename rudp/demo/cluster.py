@@ -20,7 +20,7 @@ from rudp.demo.links import links_between, seen_by
 
 JOURNALS = ("handled", "called", "stored", "sent")
 DROP = 0.05  # of the datagrams, each way
-CUT_EVERY = 0.12  # seconds between two cuts, on average
+LIFE = 0.7  # seconds until a TCP connection is cut, on average
 WINDOW = 8  # chunks on their way from each node
 
 
@@ -116,7 +116,7 @@ class Cluster:
         self._relay = await self._start("the relay", "rudp.demo.relay", [])
         self._relay.tell({"links": [dataclasses.asdict(x) for x in links], "seed": plan.seed})
         await self._relay.answer()
-        self._relay.tell({"drop": DROP, "cut_every": CUT_EVERY})
+        self._relay.tell({"drop": DROP, "life": LIFE})
         await self._relay.answer()
         return [seen_by(addresses, links, n) for n in range(plan.members)]
 

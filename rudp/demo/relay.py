@@ -61,7 +61,7 @@ def main() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         datagrams.drop = command["drop"]
-        streams.cut_every = command["cut_every"]
+        streams.life = command["life"]
         report(event="done", phase="faults")
     os._exit(0)  # its threads never end by themselves
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import random
 import select
@@ -22,12 +23,12 @@ from collections import deque
 from rudp.demo.links import Link, Where
 
 PIPE = 1 << 20  # bytes
+BUFFER = 1 << 20  # bytes asked for in each socket; left alone the kernel keeps up to 6 MiB in each
 ROUNDS = 8
 EDGE = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 F_SETPIPE_SZ = 1031
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends a reset
-YOUNG = 0.05  # seconds for which a new connection is spared
 
 
 class _Flow:
@@ -71,10 +72,10 @@ class _Flow:
 class _Pair:
     """One proxied connection."""
 
-    def __init__(self, near: socket.socket, far: socket.socket) -> None:
+    def __init__(self, near: socket.socket, far: socket.socket, until: float) -> None:
         self.sockets = (near, far)
         self.flows = (_Flow(near, far), _Flow(far, near))
-        self.began = time.monotonic()
+        self.until = until  # it is cut then
         self.open = True
 
     def pump(self) -> bool:
@@ -108,13 +109,12 @@ class Streams:
         self.opened = 0
         self.carried = 0
         self.stopped = False
-        self.cut_every = 0.0  # seconds on average; 0: never
+        self.life = 0.0  # seconds after which a connection is cut, on average; 0: never
         self._chance = random.Random(seed)  # noqa: S311  chosen faults are no secret
         self._poll = select.epoll()
         self._listeners: dict[int, tuple[socket.socket, Where, Where]] = {}
         self._pairs: dict[int, _Pair] = {}
         self._due: deque[_Pair] = deque()
-        self._next_cut = 0.0
         for link in links:
             self._listen(link.b_seen, link.b, link.a_seen)
             self._listen(link.a_seen, link.a, link.b_seen)
@@ -123,6 +123,7 @@ class Streams:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)  # noqa: FBT003
+        _limit(listener)  # what it accepts inherits that
         listener.bind(own)
         listener.listen(64)
         self._listeners[listener.fileno()] = (listener, target, seen)
@@ -141,7 +142,7 @@ class Streams:
                 pair = self._due.popleft()
                 if pair.open:
                     self._pump(pair)
-            self._cut_at_random()
+            self._cut_what_is_due()
         for pair in set(self._pairs.values()):
             self._end(pair, reset=True)
         for listener, _, _ in self._listeners.values():
@@ -157,6 +158,7 @@ class Streams:
         try:
             for sock in (near, far):
                 _tune(sock)
+            _limit(far)
             far.bind((seen[0], 0))
             far.settimeout(1.0)
             far.connect(target)
@@ -167,7 +169,8 @@ class Streams:
             return
         near.setblocking(False)  # noqa: FBT003
         far.setblocking(False)  # noqa: FBT003
-        pair = _Pair(near, far)
+        life = self._chance.expovariate(1 / self.life) if self.life > 0 else math.inf
+        pair = _Pair(near, far, time.monotonic() + life)
         self.opened += 1
         for sock in (near, far):
             self._pairs[sock.fileno()] = pair
@@ -194,16 +197,19 @@ class Streams:
             self._pairs.pop(sock.fileno(), None)
         pair.close(reset=reset)
 
-    def _cut_at_random(self) -> None:
+    def _cut_what_is_due(self) -> None:
         now = time.monotonic()
-        if self.cut_every <= 0 or now < self._next_cut:
-            return
-        self._next_cut = now + self._chance.expovariate(1 / self.cut_every)
-        grown = [pair for pair in dict.fromkeys(self._pairs.values()) if now - pair.began > YOUNG]
-        if grown:
-            self.cuts += 1
-            # Now with a reset, now with a polite end in the middle of a message.
-            self._end(self._chance.choice(grown), reset=self._chance.random() < 0.5)
+        for pair in set(self._pairs.values()):
+            if now >= pair.until:
+                self.cuts += 1
+                # Now with a reset, now with a polite end in the middle of a message.
+                self._end(pair, reset=self._chance.random() < 0.5)
+
+
+def _limit(sock: socket.socket) -> None:
+    """Keep little on the way, as a network would: what is on the way at a cut is sent again."""
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
 
 
 def _tune(sock: socket.socket) -> None:

@@ -1,0 +1,1 @@
+"""What do the pieces cost? Run by ``pytest benchmarks/micro``; no test depends on it."""
