@@ -6,16 +6,16 @@ sends it, together with all that is submitted in the same tick of the loop.
 
 from __future__ import annotations
 
-import asyncio
-from asyncio import _get_running_loop  # the running loop or None: one call says thread and loop
 from collections.abc import Coroutine
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self
 
 from rudp._calls import INDEX
-from rudp._errors import RudpError
+from rudp._errors import ForkedError, RudpError
 from rudp._peer import BasePeer
 from rudp._resolve import Address, resolve
 from rudp._threads import in_thread
+from rudp._waiter import PENDING
 
 if TYPE_CHECKING:
     from rudp._node import Node
@@ -51,8 +51,8 @@ class Peer(BasePeer):
         the remote traceback if it raised, ``SerializationError`` if the arguments cannot be sent.
         """
         node = self._node
-        loop = node._loop
-        if loop is None or loop is not _get_running_loop():
+        # Asking for the running loop would cost a system call per call.
+        if get_ident() != node._thread or (not node._due and node._loop_ended()):
             raise node._misused()
         if self._id == 0 and not self._known():
             return node._call_by_name(self, method, args, kwargs, timeout, pickle)
@@ -60,17 +60,21 @@ class Peer(BasePeer):
             body = (
                 node._encode_special(args, kwargs, pickle)
                 if pickle or kwargs
-                else node._codec.encode(args)
+                else node._encode(args)
             )
             handle = node._submit(self, method, body, timeout)
+        except ForkedError:
+            raise  # nobody in this process will ever await anything of the node's
         except RudpError as error:
             return _failed(error)  # where it is awaited, like every other error of a call
-        future: asyncio.Future[Any] = asyncio.Future(loop=loop)
-        node._pending[handle & INDEX] = future
+        waiter = node._waiter()
+        waiter.state = PENDING
+        waiter.callback = None
+        node._pending[handle & INDEX] = waiter
+        node._dirty = True
         if not node._due:
-            node._due = True
-            loop.call_soon(node._turn)
-        return node._result(future, handle, method, self, pickle)
+            node._wake()
+        return node._result(waiter, handle, method, self, pickle)
 
     def watch(self, *, enabled: bool = True) -> None:
         """Ask for news of this peer (``node.on_peer``) even while no call to it is open.

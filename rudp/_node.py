@@ -11,16 +11,18 @@ may hold the node only weakly (Rule 13), and events count as taken one by one (R
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import sys
 import weakref
 from asyncio import _get_running_loop  # the running loop or None: one call says thread and loop
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, Self
 
 from rudp import _lib
 from rudp._calls import GENERATION, HANDLES, INDEX, Calls, call_error
-from rudp._codec import Encoded
+from rudp._codec import MAGIC_FIRST, Encoded
 from rudp._endpoint import Endpoint
 from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
 from rudp._lib import (
@@ -40,10 +42,12 @@ from rudp._loop_peer import Peer
 from rudp._resolve import parse, resolve
 from rudp._serving import Method, Request, bound_request, limited
 from rudp._threads import in_thread
+from rudp._waiter import ENDED, FAILED, GONE, PENDING, RAW, VALUE, Waiter, waiter_of
 
 BATCH = 64  # events per turn (Rule 12)
 ROUNDS = 4  # turns in a row while inline handlers keep answering
 CLOSE_SECONDS = 5.0
+NAMES_KEPT = 1024  # method names kept in their encoded form
 LONGEST = 1e9  # seconds: about 31 years, and still a whole number of microseconds in 64 bits
 EAGER = sys.version_info >= (3, 12)
 
@@ -63,7 +67,8 @@ class Node(Endpoint[Peer]):
 
     _peer_class = Peer
     _loop: asyncio.AbstractEventLoop | None = None
-    _due = False  # a turn is scheduled
+    _thread = 0  # of the loop; 0: not open
+    _due = False  # a turn is scheduled, or under way
 
     # ---- life ----
 
@@ -72,11 +77,16 @@ class Node(Endpoint[Peer]):
         listen = await in_thread(resolve, self._wanted) if self._named() else resolve(self._wanted)
         self._open_core(listen)
         core = self._usable_core()
-        self._calls: Calls[asyncio.Future[Any]] = Calls(self.config.calls)
+        self._calls: Calls[Waiter] = Calls(self.config.calls)
         self._pending, self._free = self._calls.pending, self._calls.free
         self._handles = self._calls.handles
         self._default_timeout = self.config.timeout
         self._loop = asyncio.get_running_loop()
+        self._waiter = waiter_of(self._loop)
+        self._woken: collections.deque[Waiter] = collections.deque()  # finished, to be resumed
+        self._encode, self._unpack = self._codec.quick()
+        self._names: dict[str, bytes] = {}  # methods called, encoded
+        self._thread = get_ident()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
         core.drive_by_loop(loop=True)
@@ -122,6 +132,7 @@ class Node(Endpoint[Peer]):
         self._turn()  # their events come at once: each says what is known of the handler
         loop.remove_reader(core.descriptor)
         self._loop = None
+        self._thread = 0
         self._fail_all(NodeClosed("this node was closed", outcome=Outcome.UNKNOWN))
         pool, self._pool = self._pool, None
         core.seal()  # here, not in the thread: nothing of this loop is between a look and a call
@@ -160,6 +171,9 @@ class Node(Endpoint[Peer]):
         hint = "rudp.sync has the node for threads"
         return RuntimeError(f"{self!r} was used from {where}; it belongs to one loop: {hint}")
 
+    def _loop_ended(self) -> bool:
+        return self._loop is None or self._loop.is_closed()
+
     # ---- turns ----
 
     def _wake(self) -> None:
@@ -176,11 +190,11 @@ class Node(Endpoint[Peer]):
                 loop.call_soon_threadsafe(self._turn)
 
     def _turn(self) -> None:
-        self._due = False
         core = self._core
         if core is None or not core.open:
+            self._due = False
             return
-        read = 0
+        self._due = True  # whatever is submitted meanwhile leaves with the next round
         try:
             for _ in range(ROUNDS):
                 self._dirty = False
@@ -188,8 +202,9 @@ class Node(Endpoint[Peer]):
                 ready = rudp_turn(self._handle, taken, self._queued())
                 if ready <= 0:
                     break
-                read = min(ready, BATCH)
-                self._read_events(read)
+                self._read_events(ready if ready < BATCH else BATCH)
+                if self._woken:
+                    self._resume()
                 if not self._dirty:
                     break
             if ready < 0:
@@ -197,9 +212,22 @@ class Node(Endpoint[Peer]):
             elif self._unsent:
                 self._send_again()
         finally:
+            self._due = False
             # What was read is given back after the tasks it woke have submitted: a flush as well.
-            if self._taken or self._dirty:
+            if self._taken or self._dirty or self._woken:
                 self._wake()
+
+    def _resume(self) -> None:
+        """Step the tasks whose calls have ended; one that raises keeps none of the others."""
+        woken, loop = self._woken, self._loop
+        if asyncio.current_task(loop) is None:
+            while woken:
+                woken.popleft().resume()
+            return
+        while woken:  # the node is being closed by a task, which must not step others
+            waiter = woken.popleft()
+            if waiter.callback is not None and loop is not None:
+                loop.call_soon(waiter.resume)
 
     def _broken(self, code: int) -> None:
         """The core answers no more. In a forked child nothing of the parent's loop is touched."""
@@ -234,7 +262,11 @@ class Node(Endpoint[Peer]):
             raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
         microseconds = int(seconds * 1e6) or 1 if seconds < LONGEST else int(LONGEST * 1e6)
         handle = self._free.pop() if self._free else self._calls.new()
-        name = method.encode()
+        name = self._names.get(method)
+        if name is None:
+            name = method.encode()
+            if len(self._names) < NAMES_KEPT:
+                self._names[method] = name
         if type(body) is bytes and len(body) + len(name) <= PACKET_BODY:
             size = len(body)
             code = rudp_call(
@@ -270,31 +302,31 @@ class Node(Endpoint[Peer]):
 
     async def _result(
         self,
-        future: asyncio.Future[Any],
+        waiter: Waiter,
         handle: int,
         method: str,
         peer: Peer,
         pickled: bool,  # noqa: FBT001  the one caller is above
     ) -> Any:
-        """Wait for the body of a reply, and turn it into the result or the error of the call.
-
-        A coroutine around a plain future: a future of our own with a ``cancel`` of its own costs
-        half a microsecond more, since asyncio takes its short cuts for the exact class only.
-        """
-        try:
-            data = await future
-        except (asyncio.CancelledError, GeneratorExit):
-            # The caller lost interest; the table's entry lives until the core says DONE.
-            if self._core is not None and self._core.open:
-                rudp_cancel(self._handle, handle)
-                self._wake()
-            raise
-        if data.__class__ is tuple:
-            status, outcome, body = data
-            raise call_error(
-                self._codec, status, outcome, body, method, peer, closing=self._closing
-            )
-        return self._codec.decode(data, pickled=pickled)
+        """Wait for the end of a call, and turn it into its result or error."""
+        if waiter.state == PENDING:
+            try:
+                await waiter
+            except (asyncio.CancelledError, GeneratorExit):
+                # The caller lost interest; the table's entry lives until the core says DONE.
+                waiter.state = GONE
+                if self._core is not None and self._core.open:
+                    rudp_cancel(self._handle, handle)
+                    self._wake()
+                raise
+        if waiter.state == VALUE:
+            return waiter.data
+        if waiter.state == RAW:
+            return self._codec.decode(waiter.data, pickled=pickled)
+        if waiter.state == FAILED:
+            raise waiter.data
+        status, outcome, body = waiter.data
+        raise call_error(self._codec, status, outcome, body, method, peer, closing=self._closing)
 
     async def _call_by_name(
         self,
@@ -321,25 +353,44 @@ class Node(Endpoint[Peer]):
 
     def _finished(self, event: tuple[int, ...]) -> None:
         handle, at, size, memory = event[9], event[11], event[12], event[13]
-        body: bytes | memoryview
-        body = _lib.received(memory, size) if memory else self._arena[at : at + size].tobytes()
+        body = _lib.received(memory, size) if memory else self._arena[at : at + size]
         index = handle & INDEX
         if self._handles[index] != handle:
             return  # of a generation that is gone
-        future = self._pending[index]
+        waiter = self._pending[index]
         self._pending[index] = None
         self._free.append((handle + GENERATION) & HANDLES)
-        if future is None or future.done():
+        if waiter is None or waiter.state != PENDING:
             return  # cancelled here
-        status = event[1]
-        future.set_result(body if status == OK else (status, event[2], body))
+        if event[1] != OK:
+            waiter.state = ENDED
+            waiter.data = event[1], event[2], bytes(body)
+        elif memory or not size or body[0] == MAGIC_FIRST:
+            waiter.state = RAW
+            waiter.data = body if memory else bytes(body)
+        else:
+            self._decode_quickly(waiter, body)
+        self._woken.append(waiter)
+
+    def _decode_quickly(self, waiter: Waiter, body: memoryview) -> None:
+        """Unpack a small result where it lies; whatever is not simple is left to the codec."""
+        waiter.state = VALUE
+        try:
+            value = waiter.data = self._unpack(body)
+        except Exception:  # noqa: BLE001  it is decoded once more, which finds the words for it
+            value = []
+        if value.__class__ is list or value.__class__ is dict:
+            waiter.state = RAW
+            waiter.data = bytes(body)
 
     def _fail_all(self, error: Exception) -> None:
-        for index, future in enumerate(self._pending):
-            if future is not None:
+        loop = asyncio.get_running_loop()
+        for index, waiter in enumerate(self._pending):
+            if waiter is not None:
                 self._calls.drop(self._handles[index])
-                if not future.done():
-                    future.set_exception(error)
+                if waiter.state == PENDING:
+                    waiter.state, waiter.data = FAILED, error
+                    loop.call_soon(waiter.resume)
 
     # ---- serving ----
 

@@ -142,7 +142,7 @@ async def test_bytes_that_are_no_request_are_refused(served, monkeypatch):
         b"\x91\xd9\x05abc",
     ]
     for body in bodies:
-        monkeypatch.setattr(peer._node._codec, "encode", lambda _, body=body: body)
+        monkeypatch.setattr(peer._node, "_encode", lambda _, body=body: body)
         with pytest.raises(rudp.BadRequest):
             await peer.call("note")
     monkeypatch.undo()
