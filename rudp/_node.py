@@ -202,7 +202,7 @@ class Node(Endpoint[Peer]):
                 ready = rudp_turn(self._handle, taken, self._queued())
                 if ready <= 0:
                     break
-                self._read_events(ready if ready < BATCH else BATCH)
+                self._read_events(min(BATCH, ready))
                 if self._woken:
                     self._resume()
                 if not self._dirty:

@@ -58,6 +58,8 @@ class Statistics:
     lanes_dropped: int = 0
     transfers_sent: int = 0
     """Messages sent by TCP, completed."""
+    transfers_eager: int = 0
+    """Of the messages sent by TCP, those that did not wait for the peer's memory."""
     transfers_received: int = 0
     bulk_bytes_sent: int = 0
     """Bytes of big messages written to TCP."""

@@ -99,7 +99,7 @@ FRAMES: dict[int, tuple[str, tuple[tuple[str, str], ...]]] = {
     4: ("REPLY", (*CALL, ("status", "u8"), ("flags", "u8"), ("body", "rest"))),
     5: ("REFUSED", (*CALL, ("status", "u8"))),
     6: ("CANCEL", CALL),
-    7: ("GRANTS", (("calls", "u16"), ("transfers", "u16"))),
+    7: ("GRANTS", (("calls", "u16"), ("transfers", "u16"), ("eager", "u32"))),
     8: (
         "OFFER",
         (

@@ -30,7 +30,7 @@ OK, FAILED, CORRUPT = range(3)
 class Segment:
     """One segment on its way: the header's fields and the body."""
 
-    head: tuple[int, int, int, int, int]
+    head: tuple[int, int, int, int, int, int]  # kind, slot, sequence, offset, length, flags
     body: bytes
 
 
@@ -145,7 +145,7 @@ class LaneNode(Node):
         end.told = True
         head = self.ffi.new("segment *")
         first = end.segments[0].head
-        head.kind, head.slot, head.sequence, head.offset, head.length = first
+        head.kind, head.slot, head.sequence, head.offset, head.length, head.flags = first
         self.lib.engine_segment(self.at, self.pair.now, end.id, head)
         self.drain()
 
@@ -216,7 +216,7 @@ class LaneNode(Node):
         assert end.bulk
         body = bytes(self.memories[action.memory][s.offset : s.offset + s.length])
         assert len(body) == s.length > 0
-        segment = Segment((s.kind, s.slot, s.sequence, s.offset, s.length), body)
+        segment = Segment((s.kind, s.slot, s.sequence, s.offset, s.length, s.flags), body)
         end.writes[token] = None
         self.pair.written.append(end.link)
         self.pair.carry(end, lambda to: to.segments.append(segment))

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("native", "rudp", "tests", "benchmarks", "examples")
-SINGLE_FILES = ("setup.py", ".ci/run")
+SINGLE_FILES = ("setup.py", ".ci/run.py")
 
 FILE_LINES = 500
 FUNCTION_LINES = 70

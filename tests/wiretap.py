@@ -4,8 +4,8 @@
                             B as A sees it     A as B sees it
 
 The tap's addresses carry the port of the node behind them, as those of the demo's relay do, so each
-side takes the caller and the called for one peer. ``tap.said[A]`` is what A sent: datagrams, and the
-bytes of each connection.
+side takes the caller and the called for one peer. ``tap.said[A]`` is what A sent: its datagrams,
+and the bytes of each connection.
 """
 
 from __future__ import annotations

@@ -210,8 +210,9 @@ void call_taken(engine *e, uint64_t now, uint64_t handle)
         cells_give(&e->cells, c->reply);
     c->reply = NULL;
     uint64_t credit = c->reply_credit;
+    uint8_t pool = c->reply_pool;
     c->reply_credit = 0;
     call_maybe_free(e, c);
     if (credit != 0)
-        transfer_credit_back(e, now, true, credit);
+        transfer_credit_back(e, now, pool, credit);
 }

@@ -57,6 +57,7 @@ typedef struct call {
     uint8_t *reply;     /* the same cell, with a small reply (Rule 10) */
     uint64_t reply_size;
     uint64_t reply_memory; /* big reply */
+    uint8_t reply_pool;    /* credit_kind of the next */
     uint64_t reply_credit; /* bytes it holds until the application has taken it (A4) */
 } call;
 

@@ -52,7 +52,8 @@ void call_maybe_free(engine *e, call *c)
 bool call_take_back(call *c)
 {
     transfer *t = c->sending;
-    if (t == NULL || t->operations != 0 || t->written != 0 || t->memory == 0)
+    bool used = t != NULL && t->written != 0 && t->state != SEND_LEAVING;
+    if (t == NULL || t->operations != 0 || used || t->memory == 0)
         return false;
     c->memory = t->memory;
     t->memory = 0;

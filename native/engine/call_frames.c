@@ -211,6 +211,7 @@ void call_reply_complete(engine *e, uint64_t now, call *c, uint64_t memory, uint
     status how = t->status < STATUS_COUNT ? (status)t->status : STATUS_FAILED;
     c->reply_memory = memory;
     c->reply_size = size;
+    c->reply_pool = t->pool;
     c->reply_credit = t->credit;
     t->credit = 0;
     t->call = NULL;

@@ -52,6 +52,8 @@ config config_default(void)
         .arena = 256 * MIB,
         .request_credit = 1024 * MIB,
         .reply_credit = 1024 * MIB,
+        .eager_credit = 256 * MIB,
+        .eager_share = 64 * 1024,
         .max_message = 4096 * MIB,
         .call_slots = 64,
         .call_slots_max = 4096,
@@ -88,6 +90,8 @@ config config_tiny(void)
     c.arena = 8 * 65536;
     c.request_credit = 96 * 1024;
     c.reply_credit = 96 * 1024;
+    c.eager_credit = 40 * 1024;
+    c.eager_share = 16 * 1024;
     c.max_message = 256 * 1024;
     c.call_slots = 4;
     c.call_slots_max = 8;
@@ -122,6 +126,8 @@ const char *config_fault(const config *c)
         {"arena", c->arena, 4 * 65536, UINT64_C(1) << 36},
         {"request_credit", c->request_credit, 1, UINT64_C(1) << 46},
         {"reply_credit", c->reply_credit, 1, UINT64_C(1) << 46},
+        {"eager_credit", c->eager_credit, 0, UINT64_C(1) << 46},
+        {"eager_share", c->eager_share, 1, 1u << 24},
         {"max_message", c->max_message, 1, UINT64_C(1) << 46},
         {"call_slots", c->call_slots, 1, SLOT_FIRST_MAX},
         {"call_slots_max", c->call_slots_max, c->call_slots, slots_most},

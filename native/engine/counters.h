@@ -34,6 +34,7 @@
     X(lanes_opened, "lanes established")                                                           \
     X(lanes_dropped, "lanes that broke or were dropped")                                           \
     X(transfers_sent, "messages sent by lane, completed")                                          \
+    X(transfers_eager, "messages sent by lane without waiting for memory (A1)")                    \
     X(transfers_received, "messages received by lane, completed")                                  \
     X(bulk_bytes_sent, "bytes of message bodies written to lanes")                                 \
     X(bulk_bytes_again, "of these, bytes that had been written before")                            \

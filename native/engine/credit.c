@@ -4,18 +4,26 @@
  *
  * A2: a grant reserves the whole message or nothing, so nobody holds a part and waits for the rest;
  * one larger than the pool is admitted alone. A3: requests and replies have pools of their own. A4:
- * credit comes back when the handler ended, or when the reply was taken. */
+ * credit comes back when the handler ended, or when the reply was taken.
+ *
+ * A1: small messages that were sent without waiting count against a third pool, which nobody waits
+ * for: what finds no room there stands in line like any other. Of that pool each session is
+ * promised a share while it is watched and has a lane. */
+#include "engine/outbox.h"
 #include "engine/state.h"
 #include "engine/transfer.h"
-
-static credit_pool *pool_of(engine *e, bool replies)
-{
-    return replies ? &e->replies : &e->requests;
-}
 
 static bool fits(const credit_pool *pool, uint64_t bytes)
 {
     return pool->used == 0 || (pool->used <= pool->limit && bytes <= pool->limit - pool->used);
+}
+
+static void reserve(engine *e, credit_pool *pool, transfer *t)
+{
+    pool->used += t->total;
+    t->credit = t->total;
+    t->alloc_due = true;
+    list_push_back(&e->allocs, &t->waiting);
 }
 
 /* Only the first in line is looked at: whoever is larger must not be overtaken for ever. */
@@ -27,18 +35,26 @@ static void admit(engine *e, credit_pool *pool)
         if (!fits(pool, t->total))
             return;
         list_remove(at);
-        pool->used += t->total;
-        t->credit = t->total;
-        t->alloc_due = true;
-        list_push_back(&e->allocs, &t->waiting);
+        reserve(e, pool, t);
     }
+}
+
+static bool takes_eagerly(const engine *e, const transfer *t)
+{
+    const credit_pool *pool = &e->pools[CREDIT_EAGER];
+    return t->eager && t->session->eager_told > 0 && t->total <= e->config.eager_share &&
+           t->total <= pool->limit - pool->used;
 }
 
 void credit_ask(engine *e, transfer *t)
 {
-    credit_pool *pool = pool_of(e, t->reply_pool);
-    list_push_back(&pool->line, &t->waiting);
-    admit(e, pool);
+    if (takes_eagerly(e, t)) {
+        t->pool = CREDIT_EAGER;
+        reserve(e, &e->pools[CREDIT_EAGER], t);
+        return;
+    }
+    list_push_back(&e->pools[t->pool].line, &t->waiting);
+    admit(e, &e->pools[t->pool]);
 }
 
 void credit_withdraw(engine *e, transfer *t)
@@ -47,14 +63,38 @@ void credit_withdraw(engine *e, transfer *t)
     if (!link_linked(&t->waiting))
         return;
     list_remove(&t->waiting);
-    admit(e, pool_of(e, t->reply_pool)); /* it may have been what stood in front */
+    admit(e, &e->pools[t->pool]); /* it may have been what stood in front */
 }
 
-void transfer_credit_back(engine *e, uint64_t now, bool reply_pool, uint64_t bytes)
+void transfer_credit_back(engine *e, uint64_t now, uint8_t kind, uint64_t bytes)
 {
     (void)now;
-    credit_pool *pool = pool_of(e, reply_pool);
+    credit_pool *pool = &e->pools[kind];
     ENSURE(bytes <= pool->used);
     pool->used -= bytes;
     admit(e, pool);
+}
+
+/* ---- promises (A1) ---- */
+
+void credit_promise_end(engine *e, session *s)
+{
+    e->eager_promised -= s->eager_told;
+    s->eager_told = 0;
+}
+
+/* A share whole or not at all. A lane that breaks does not end it: another will be there soon. */
+void credit_promise(engine *e, session *s)
+{
+    uint32_t before = s->eager_told, share = e->config.eager_share;
+    bool up = s->state == SESSION_UP || s->state == SESSION_DRAINING;
+    bool wanted = up && s->pulse.watched && (before > 0 || lane_usable(e, s, 1) != NULL);
+    if (before > 0 && !wanted)
+        credit_promise_end(e, s);
+    if (before == 0 && wanted && share <= e->config.eager_credit - e->eager_promised) {
+        s->eager_told = share;
+        e->eager_promised += share;
+    }
+    if (s->eager_told != before)
+        outbox_control(e, s, CONTROL_GRANTS);
 }

@@ -3,6 +3,7 @@
 #include "engine/outbox.h"
 #include "engine/peer.h"
 #include "engine/pulse.h"
+#include "engine/route.h"
 #include "engine/state.h"
 
 #define DIAL_LIFE (5 * NS_PER_S)       /* without an answer: calls end UNREACHABLE */
@@ -91,18 +92,20 @@ void dial_start(engine *e, uint64_t now, peer *p)
     peer_changed(e, now, p);
 }
 
-/* Where the application looks for the peer, also on the acceptor's side: a restarted node behind a
- * NAT dials anew from elsewhere, and S4 forbids to take that for the end of the old one. The route
- * may have moved to where meanwhile somebody else is (S4), so it serves only for want of better. */
+/* What was dialled; the route may have moved to where meanwhile somebody else is (S4). The acceptor
+ * tries where its application looks for the peer: a restarted node behind a NAT dials anew from
+ * elsewhere, and S4 forbids to take that for the end of the old one. */
 static const address *doubt_address(const session *s)
 {
+    if (s->dialler)
+        return &s->dialled;
     list_link *at = list_first(&s->peers);
     for (; at != NULL; at = list_next(&s->peers, at)) {
         const peer *p = CONTAINER_OF(at, peer, in_session);
-        if ((s->dialler || peer_wanted(p)) && p->remote.port != 0)
+        if (peer_wanted(p) && p->remote.port != 0)
             return &p->remote;
     }
-    return s->dialler ? &s->route.now.remote : NULL;
+    return NULL;
 }
 
 void dial_doubt(engine *e, uint64_t now, session *s)
@@ -343,8 +346,12 @@ void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t over,
     bool serves = settle_doubt(e, now, s, &theirs);
     if (s->id != id || s->state != SESSION_DIALLING)
         return; /* the peers of the old one had another session: this dial was dropped with them */
-    if (serves)
+    if (serves) {
         dialled(e, now, s, t, from, over, &theirs);
-    else
-        dial_stop(e, now, s);
+        return;
+    }
+    /* It lives, but where its packets go nobody answers: perhaps both have moved (S8). */
+    if (s->doubts != NULL)
+        route_heard(e, now, s->doubts, from, over, size);
+    dial_stop(e, now, s);
 }

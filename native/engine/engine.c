@@ -20,7 +20,8 @@ static void init_lists(engine *e)
         &e->live,       &e->sending,        &e->telling_peers, &e->telling_calls,
         &e->orphans,    &e->telling_serves, &e->leaving,       &e->allocs,
         &e->acting,     &e->strangers,      &e->answers_due,   &e->answers_free,
-        &e->requests.line, &e->replies.line, &e->half_open, &e->waiting_serves,
+        &e->pools[CREDIT_REQUESTS].line, &e->pools[CREDIT_REPLIES].line,
+        &e->pools[CREDIT_EAGER].line, &e->half_open, &e->waiting_serves,
     };
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         list_init(heads[i]);
@@ -45,8 +46,9 @@ engine *engine_init(void *memory, const config *c, const hello_keys *keys,
         e->incarnation = random_u64(&e->random);
     while (e->incarnation == 0);
     e->hellos_left = c->hellos_per_turn;
-    e->requests.limit = c->request_credit;
-    e->replies.limit = c->reply_credit;
+    e->pools[CREDIT_REQUESTS].limit = c->request_credit;
+    e->pools[CREDIT_REPLIES].limit = c->reply_credit;
+    e->pools[CREDIT_EAGER].limit = c->eager_credit;
     e->seal_limits = seal_limits_default;
     e->seal_limits.packets = c->rekey_packets;
     e->seal_limits.age = c->rekey_after;

@@ -67,7 +67,7 @@ static applied on_response(engine *e, uint64_t now, session *s, const context *c
     return c->connection != 0 ? APPLIED : route_got_response(e, now, s, c->from, f);
 }
 
-/* C1: the peer has reserved more slots. Grants only ever grow. */
+/* C1: the peer has reserved more slots; those only ever grow. The eager credit comes and goes (A1). */
 static applied on_grants(engine *e, uint64_t now, session *s, const context *c, const frame *f)
 {
     (void)c;
@@ -75,6 +75,7 @@ static applied on_grants(engine *e, uint64_t now, session *s, const context *c, 
         (void)slot_table_grow(&s->call_slots, &e->cells, f->calls);
     if (f->transfers > s->sends.count && f->transfers <= e->config.transfer_slots_max)
         (void)slot_table_grow(&s->sends, &e->cells, f->transfers);
+    s->eager_theirs = f->eager;
     list_link *at = list_first(&s->peers);
     for (; at != NULL; at = list_next(&s->peers, at))
         call_dispatch(e, now, CONTAINER_OF(at, peer, in_session));

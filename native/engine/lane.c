@@ -339,6 +339,10 @@ void lane_expired(engine *e, uint64_t now, connection *c)
     switch ((connection_state)c->state) {
     case CONNECTION_PACKETS:
     case CONNECTION_BULK:
+        if (c->hold_due != 0) {
+            connection_hold_over(e, now, c);
+            return;
+        }
         if (!c->parked) {
             park(e, now, c);
             return;

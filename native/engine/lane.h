@@ -24,6 +24,7 @@
 
 #define LANE_STEP 4u         /* lane numbers: their remainder is the class */
 #define LANE_WRITES 2u       /* WRITEs outstanding per lane */
+#define LANE_MISSED 8u       /* by transfer slot, so that with 8 slots they never collide */
 #define LANE_UNSENT_MAX 65536u /* bytes that wait in lane 0 before packets wait here (M1) */
 
 typedef enum {
@@ -60,6 +61,7 @@ typedef struct connection {
     bool progressed;    /* at least one position moved on it, or packet came over it (T8) */
     bool bad;           /* no progress: another is being opened in its place (T7) */
     bool read_due;      /* bulk: a segment header came, READ not yet given */
+    bool held;          /* bulk: ... because its OFFER has not come (A1) */
     uint8_t writes;     /* bulk: WRITEs outstanding */
     uint8_t number;     /* bulk: of the next token */
     uint8_t turn;       /* every eighth segment goes to the oldest (T9) */
@@ -80,6 +82,11 @@ typedef struct connection {
     uint32_t write_length[LANE_WRITES]; /* of those outstanding, oldest first */
     uint64_t write_began[LANE_WRITES];
     uint64_t write_ended; /* ns: the last that was done */
+    uint64_t hold_due;  /* ns: when that is given up, as the timer knows; 0: not meant by it */
+    struct {
+        uint32_t sequence; /* 0: none */
+        uint16_t slot;
+    } missed[LANE_MISSED]; /* transfers of which segments were thrown away before the OFFER */
     segment reading;    /* the header for which a READ is due */
     lane_cipher send, receive; /* until BULK is taken */
 } connection;
@@ -173,6 +180,7 @@ void connection_attempt_failed(engine *e, uint64_t now, session *s, uint64_t beg
 /* The engine's copies of the lane's keys are not needed any more. */
 void connection_wipe(connection *c);
 bool connection_write(engine *e, uint64_t now, connection *c, action *out);
-bool connection_read(engine *e, connection *c, action *out);
+bool connection_read(engine *e, uint64_t now, connection *c, action *out);
+void connection_hold_over(engine *e, uint64_t now, connection *c); /* timer (A1) */
 
 #endif

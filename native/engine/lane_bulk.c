@@ -1,10 +1,13 @@
 /* lane_bulk.c - a bulk lane's segments: whose turn is it, how long, and where do bodies go? */
 #include "engine/lane.h"
+#include "engine/recovery.h"
 #include "engine/state.h"
 
 #define LANE_TIME (2 * NS_PER_MS) /* one segment takes at most so much of the lane (T9) */
 #define OLDEST_EVERY 8u
 #define GRAIN 4096u
+#define HOLD_LEAST (50 * NS_PER_MS) /* a lane waits two PTOs for an OFFER, within these (A1) */
+#define HOLD_MOST (500 * NS_PER_MS)
 
 /* ---- turns ---- */
 
@@ -65,6 +68,7 @@ bool connection_write(engine *e, uint64_t now, connection *c, action *out)
                     .token = token_make(TOKEN_WRITE, c->number++, t, c->id),
                     .memory = t->memory,
                     .segment = {.kind = SEGMENT_DATA,
+                                .flags = t->eager ? SEGMENT_EAGER : 0,
                                 .slot = t->slot,
                                 .sequence = t->sequence,
                                 .offset = t->written,
@@ -120,7 +124,57 @@ void lane_segment(engine *e, uint64_t now, uint32_t id, const segment *s)
     connection_act(e, c);
 }
 
-bool connection_read(engine *e, connection *c, action *out)
+static bool is_missed(const connection *c, uint16_t slot, uint32_t sequence)
+{
+    uint32_t at = slot % LANE_MISSED;
+    return c->missed[at].sequence == sequence && c->missed[at].slot == slot && sequence != 0;
+}
+
+bool transfer_eager_missed(engine *e, session *s, uint16_t slot, uint32_t sequence)
+{
+    bool missed = false;
+    connection *c = lane_by_id(e, s->lanes[1]);
+    for (; c != NULL; c = lane_by_id(e, c->older)) {
+        if (!is_missed(c, slot, sequence))
+            continue;
+        c->missed[slot % LANE_MISSED].sequence = 0;
+        missed = true;
+    }
+    return missed;
+}
+
+/* The others on this lane have waited long enough for one lost OFFER. */
+void connection_hold_over(engine *e, uint64_t now, connection *c)
+{
+    c->hold_due = 0;
+    timer_arm(&e->timers, &c->timer,
+              c->session->dialler ? time_after(now, e->config.lane0_park / 4) : TIME_NEVER);
+    if (!c->held || !c->read_due)
+        return;
+    uint32_t at = c->reading.slot % LANE_MISSED;
+    if (c->missed[at].sequence != 0 && c->missed[at].slot != c->reading.slot) {
+        lane_drop(e, now, c); /* no place to remember it: let its sender ask where to resume (T3) */
+        return;
+    }
+    c->missed[at].sequence = c->reading.sequence;
+    c->missed[at].slot = c->reading.slot;
+}
+
+static read_target hold(engine *e, uint64_t now, connection *c)
+{
+    if (is_missed(c, c->reading.slot, c->reading.sequence))
+        return READ_SINK;
+    if (c->held)
+        return READ_WAIT;
+    uint64_t most = 2 * recovery_pto(e, c->session);
+    most = most < HOLD_LEAST ? HOLD_LEAST : most > HOLD_MOST ? HOLD_MOST : most;
+    c->held = true;
+    c->hold_due = time_after(now, most);
+    timer_arm(&e->timers, &c->timer, c->hold_due);
+    return READ_WAIT;
+}
+
+bool connection_read(engine *e, uint64_t now, connection *c, action *out)
 {
     if (!c->read_due)
         return false;
@@ -128,9 +182,11 @@ bool connection_read(engine *e, connection *c, action *out)
     read_target target = READ_SINK;
     if (c->reading.kind == SEGMENT_DATA)
         target = transfer_read_target(e, c->session, c->lane, &c->reading, &into);
+    if (target == READ_HOLD)
+        target = hold(e, now, c);
     if (target == READ_WAIT)
         return false;
-    c->read_due = false;
+    c->read_due = c->held = false;
     *out = (action){.kind = ACTION_READ, .connection = c->id, .segment = c->reading};
     if (target == READ_INTO) {
         into->lane = c->lane;

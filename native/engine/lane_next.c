@@ -112,7 +112,7 @@ static bool next_of(engine *e, uint64_t now, unsigned wanted, connection *c, act
            ((wanted & ACTION_OPEN) != 0 && open_it(c, out)) ||
            ((wanted & ACTION_BULK) != 0 && bulk(c, out)) ||
            ((wanted & ACTION_PUT) != 0 && put_record(e, now, c, out, buffer)) ||
-           ((wanted & ACTION_READ) != 0 && connection_read(e, c, out)) ||
+           ((wanted & ACTION_READ) != 0 && connection_read(e, now, c, out)) ||
            ((wanted & ACTION_WRITE) != 0 && connection_write(e, now, c, out));
 }
 

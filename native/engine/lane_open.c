@@ -52,12 +52,14 @@ bool lane_unavailable(engine *e, uint64_t now, session *s)
 
 /* May an attempt begin now? M5: while one is under way, to either address, the verdict is open, and
  * big messages wait for it. */
-static bool may_try(uint64_t now, session *s)
+static bool may_try(const engine *e, uint64_t now, session *s)
 {
     if (now < s->lane_next_attempt)
         return false;
     if (failing(now, s))
         s->lane_failures = FAILING_LEAST - 2;
+    else if (now - s->lane_next_attempt > e->config.lane_retry)
+        s->lane_failures = 0; /* so long ago that they say nothing of today */
     return true;
 }
 
@@ -70,7 +72,7 @@ static void ask(engine *e, uint64_t now, session *s, uint8_t lane_class)
     if (*asked != 0)
         connection_attempt_failed(e, now, s, *asked);
     *asked = 0;
-    if (!may_try(now, s))
+    if (!may_try(e, now, s))
         return;
     *asked = now;
     outbox_control(e, s, asks[lane_class]);
@@ -134,7 +136,7 @@ void lane_want(engine *e, uint64_t now, session *s, uint8_t lane_class)
         ask(e, now, s, lane_class);
         return;
     }
-    if (!may_try(now, s))
+    if (!may_try(e, now, s))
         return;
     address remote = listens_at(s);
     connection *c = open_to(e, now, s, &remote, lane_class);
@@ -294,6 +296,7 @@ static void established(engine *e, uint64_t now, connection *c)
         start_ciphers(c);
     }
     drop_older(e, now, c);
+    credit_promise(e, s);
     if (c->lane_class != 0)
         give_work(e, now, s, c->lane_class);
 }

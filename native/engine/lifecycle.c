@@ -107,6 +107,7 @@ static size_t session_cells(const engine *e)
 bool engine_all_free(const engine *e)
 {
     return engine_idle(e) && list_empty(&e->orphans) && list_empty(&e->leaving) &&
-           list_empty(&e->allocs) && e->requests.used == 0 && e->replies.used == 0 &&
+           list_empty(&e->allocs) && e->pools[CREDIT_REQUESTS].used == 0 &&
+           e->pools[CREDIT_REPLIES].used == 0 && e->pools[CREDIT_EAGER].used == 0 &&
            cells_used(&e->cells) <= session_cells(e) + slots_count(&e->connection_slots) * 4096;
 }

@@ -137,6 +137,7 @@ static void write_control(engine *e, uint64_t now, session *s, draft *d, size_t 
     frame f = {.type = control_rows[row].type, .status = s->reason};
     f.calls = s->granted_calls;
     f.transfers = s->granted_transfers;
+    f.eager = s->eager_told;
     f.lane_class = bit == CONTROL_ASK_2 ? 2 : bit == CONTROL_ASK_1 ? 1 : 0;
     if (f.type == FRAME_PROBE || f.type == FRAME_PONG)
         pulse_beat(e, now, &f.beat);

@@ -113,6 +113,7 @@ void pulse_proof(engine *e, uint64_t now, session *s, uint64_t sent)
     if (sent > s->pulse.proof)
         s->pulse.proof = sent;
     s->pulse.unanswered = 0;
+    session_proved(e, now, s, sent);
     if (s->pulse.fence != 0 && sent >= s->pulse.fence) {
         s->pulse.fence = 0;
         serve_unfence(e, now, s);
@@ -139,6 +140,7 @@ void pulse_watch(engine *e, uint64_t now, session *s, bool watched)
     }
     if (!watched)
         timer_disarm(&e->timers, &s->pace);
+    credit_promise(e, s);
     pulse_arm(e, now, s);
 }
 
@@ -264,6 +266,7 @@ void pulse_own_stall(engine *e, uint64_t now, uint64_t late)
         s->pulse.proof = s->pulse.proof + late < now ? s->pulse.proof + late : now;
         s->last_answer = s->last_answer + late < now ? s->last_answer + late : now;
         s->pulse.judge_after = now + JUDGE_AFTER;
+        s->pulse.stalled = now;
         s->pulse.soon = now;
         s->pulse.soon_left = 1;
         if (late >= s->theirs_lost_after / 4 * 3)

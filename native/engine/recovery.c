@@ -130,7 +130,8 @@ void recovery_reset(engine *e, uint64_t now, session *s)
 
 uint64_t recovery_pto(const engine *e, const session *s)
 {
-    return rtt_pto(&s->rtt, e->config.pto_initial, s->theirs_max_ack_delay);
+    uint64_t pto = rtt_pto(&s->rtt, e->config.pto_initial, s->theirs_max_ack_delay);
+    return pto < e->config.pto_max ? pto : e->config.pto_max;
 }
 
 /* Doubled for each PTO in a row, capped, and spread by up to a fifth so that many sessions do not
@@ -293,6 +294,8 @@ static void sample(session *s, uint64_t now, uint64_t sent, uint32_t delay_us)
     uint64_t delay = (uint64_t)delay_us * NS_PER_US;
     if (delay > s->theirs_max_ack_delay + NS_PER_MS && s->rtt.smoothed != 0)
         return;
+    if (sent < s->pulse.stalled)
+        return; /* our own stall lies in between (L3) */
     if (delay > s->theirs_max_ack_delay)
         delay = s->theirs_max_ack_delay;
     rtt_sample(&s->rtt, now - sent, delay);

@@ -54,7 +54,8 @@ typedef struct serve {
     uint32_t body_size;
     uint64_t memory;    /* big request, complete: given to the application with the event */
     uint64_t memory_size;
-    uint64_t credit;    /* bytes of request credit it holds until the handler ended (A4) */
+    uint8_t pool;       /* credit_kind of the next */
+    uint64_t credit;    /* bytes it holds until the handler ended (A4) */
     uint64_t arrived;   /* ns */
     uint8_t *answer;    /* cell with the reply's body */
     uint32_t answer_size;

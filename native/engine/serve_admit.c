@@ -221,9 +221,9 @@ serve *serve_offered(engine *e, uint64_t now, session *s, const frame *f, status
 void serve_request_complete(engine *e, uint64_t now, serve *v, uint64_t memory, uint64_t size,
                             uint64_t credit)
 {
-    ENSURE(v->state == SERVE_RECEIVING); /* else transfer.serve was cleared */
-    if (v->receiving != NULL)
-        v->receiving->serve = NULL;
+    ENSURE(v->state == SERVE_RECEIVING && v->receiving != NULL); /* else transfer.serve is NULL */
+    v->pool = v->receiving->pool;
+    v->receiving->serve = NULL;
     v->receiving = NULL;
     v->memory = memory;
     v->memory_size = size;

@@ -17,7 +17,7 @@ void serve_release_request(engine *e, uint64_t now, serve *v)
         transfer_release_memory(e, v->memory);
     v->memory = 0;
     if (credit != 0)
-        transfer_credit_back(e, now, false, credit); /* A4: the handler ended, or never began */
+        transfer_credit_back(e, now, v->pool, credit); /* A4: the handler ended, or never began */
 }
 
 void serve_part_transfers(engine *e, uint64_t now, serve *v, status why)

@@ -8,6 +8,7 @@
 
 #define ATTEMPT_BITS (UINT64_C(3) << 26)
 #define TOMBSTONES_SEARCHED 64
+#define FRESH_PROOF (300 * NS_PER_MS) /* of a session that is taken to live (S6) */
 
 /* ---- the table ---- */
 
@@ -119,11 +120,21 @@ static void part_doubts(session *s)
     s->doubts = s->doubted_by = NULL;
 }
 
+static void part_contest(engine *e, session *s)
+{
+    if (s->contender != 0)
+        e->sessions[s->contender - 1].contends = 0;
+    if (s->contends != 0)
+        e->sessions[s->contends - 1].contender = 0;
+    s->contender = s->contends = 0;
+}
+
 void session_free(engine *e, uint64_t now, session *s)
 {
     (void)now;
     ENSURE(list_empty(&s->peers) && list_empty(&s->dialling_peers) && list_empty(&s->calls));
     part_doubts(s);
+    part_contest(e, s);
     recovery_clear(e, s);
     disarm_traffic(e, s);
     timer_disarm(&e->timers, &s->life);
@@ -229,6 +240,31 @@ static void replace_strays(engine *e, uint64_t now, session *s)
         outbox_control(e, old, CONTROL_PROBE);
 }
 
+/* Both choose the same of two sessions, if both have both. Whoever dials although it should have the
+ * preferred one may have lost that; draining what it dials would make it dial again, at once, for
+ * as long as nobody asks. So the old one is asked: its answer settles it, or its end. */
+static void contest(engine *e, uint64_t now, session *s, session *rival)
+{
+    if (rival->contender != 0) {
+        session *before = &e->sessions[rival->contender - 1];
+        part_contest(e, rival);
+        session_drain(e, now, before);
+    }
+    rival->contender = (uint16_t)(s->index + 1);
+    rival->contended = now;
+    s->contends = (uint16_t)(rival->index + 1);
+    pulse_hint(e, now, rival, false);
+}
+
+void session_proved(engine *e, uint64_t now, session *s, uint64_t sent)
+{
+    if (s->contender == 0 || sent < s->contended)
+        return;
+    session *other = &e->sessions[s->contender - 1];
+    part_contest(e, s);
+    session_drain(e, now, other);
+}
+
 static void choose(engine *e, uint64_t now, session *s)
 {
     uint32_t other;
@@ -237,7 +273,10 @@ static void choose(engine *e, uint64_t now, session *s)
         rival = &e->sessions[other];
     if (rival != NULL && rival != s && !preferred(e, s, rival)) {
         move_peers(e, now, s, rival);
-        session_drain(e, now, s);
+        if (now - rival->pulse.proof <= FRESH_PROOF)
+            session_drain(e, now, s);
+        else
+            contest(e, now, s, rival);
         return;
     }
     /* A node's session with itself: only the dialling end takes calls (S10). */
@@ -321,12 +360,16 @@ void session_end(engine *e, uint64_t now, session *s, status reason, bool say)
     uint32_t chosen;
     if (map_get(&e->incarnations, s->incarnation, &chosen) && chosen == s->index)
         (void)map_remove(&e->incarnations, s->incarnation);
+    if (s->contender != 0) /* the newer one was right */
+        (void)map_put(&e->incarnations, s->incarnation, s->contender - 1u);
+    part_contest(e, s);
     part_doubts(s);
     disarm_traffic(e, s);
     call_session_ended(e, now, s, reason);
     serve_session_ended(e, now, s);
     transfer_session_ended(e, now, s);
     lane_session_ended(e, now, s);
+    credit_promise_end(e, s);
     recovery_clear(e, s);
     slot_table_free(&s->call_slots, &e->cells);
     slot_table_free(&s->answer_slots, &e->cells);

@@ -77,6 +77,7 @@ typedef struct {
     uint64_t probed;      /* ns: when the last probe left */
     uint64_t fence;       /* ns: nothing starts until a packet sent after this is answered; 0 (L4) */
     uint64_t judge_after; /* ns: no `lost` before this (L3) */
+    uint64_t stalled;     /* ns: end of our last own stall */
     uint32_t unanswered;  /* probes since proof */
     uint32_t refused;     /* probes in a row that the peer's host refused (P11) */
     uint64_t refused_at;    /* ns: the last of these */
@@ -137,6 +138,8 @@ typedef struct session {
     uint8_t *hello;    /* cell with the hello states of a dial */
     struct session *doubts; /* dialling: the session that this dial was made to ask about (S3) */
     struct session *doubted_by; /* the other end of that */
+    uint16_t contender, contends; /* index + 1: S6, see session_proved; 0: none */
+    uint64_t contended;           /* ns: a proof of life since then settles it */
 
     seal seal;
     uint8_t lane_secret[AEAD_KEY];
@@ -180,6 +183,9 @@ typedef struct session {
     slot_table sends;        /* transfers out */
     slot_table receives;     /* transfers in */
     uint16_t granted_calls, granted_transfers; /* what we last told the peer to use */
+    uint32_t eager_told;   /* bytes we promised to take at once (A1) */
+    uint32_t eager_theirs; /* bytes the peer promised to take at once ... */
+    uint32_t eager_out;    /* ... and those of them in use */
     list_link calls;     /* calls that hold a slot here */
     list_link serves;
     uint32_t serving; /* length of that list: the peer's share (A5) */
@@ -213,6 +219,9 @@ struct record {
 };
 
 /* ---- session.c ---- */
+
+/* The session has been answered: if a newer one contends with it (S6), that one is not needed. */
+void session_proved(engine *e, uint64_t now, session *s, uint64_t sent);
 
 /* A new session in the given state with a fresh id; NULL: table full. */
 session *session_new(engine *e, uint64_t now, session_state state, bool dialler);

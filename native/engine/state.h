@@ -49,6 +49,9 @@ typedef struct {
     list_link line; /* transfers waiting, first come first served (A2) */
 } credit_pool;
 
+/* Which memory a received message counts against. The first two are what it waits for (A3). */
+typedef enum { CREDIT_REQUESTS, CREDIT_REPLIES, CREDIT_EAGER, CREDIT_POOLS } credit_kind;
+
 struct engine {
     config config;
     hello_keys keys;
@@ -111,7 +114,8 @@ struct engine {
     list_link leaving;   /* transfers whose session is gone but whose operations are not */
     list_link allocs;    /* transfers with an ALLOC due, by `waiting` */
     bool transfers_short; /* somebody found the table full and must be told when it is not */
-    credit_pool requests, replies;
+    credit_pool pools[CREDIT_POOLS];
+    uint64_t eager_promised; /* bytes, the sum of sessions' eager_told: at most that pool's limit */
     uint64_t *releases;  /* memory handles to RELEASE, a stack with room for every one possible */
     uint32_t release_count, release_room;
 

@@ -7,25 +7,25 @@
 
 static const uint8_t table[TRANSFER_STATES][TRANSFER_INPUTS] = {
     /* from the peer: GRANTED, RESUME, FINAL, MISSING, BURN */
-    /* from ourselves: MOVE, ASK, FILL, LEAVE, OFFER, ADMIT, FORGET */
+    /* from ourselves: MOVE, ASK, FILL, LEAVE, OFFER, HURRY, ADMIT, FORGET */
     [TRANSFER_FREE] = {STAY, STAY, STAY, STAY, STAY,
-                       NEVER, NEVER, NEVER, NEVER, SEND_OFFERING, RECEIVE_WAITING, NEVER},
+                       NEVER, NEVER, NEVER, NEVER, SEND_OFFERING, NEVER, RECEIVE_WAITING, NEVER},
     [SEND_OFFERING] = {SEND_ACTIVE, STAY, SEND_LEAVING, STAY, STAY,
-                       NEVER, NEVER, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
+                       NEVER, NEVER, NEVER, SEND_LEAVING, NEVER, SEND_ACTIVE, NEVER, NEVER},
     [SEND_ACTIVE] = {STAY, STAY, SEND_LEAVING, SEND_LEAVING, STAY,
-                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
+                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER, NEVER},
     [SEND_ASSIGNING] = {STAY, SEND_ACTIVE, SEND_LEAVING, SEND_LEAVING, STAY,
-                        SEND_ASSIGNING, NEVER, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
+                        SEND_ASSIGNING, NEVER, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER, NEVER},
     [SEND_ASKING] = {SEND_ACTIVE, STAY, SEND_LEAVING, SEND_LEAVING, STAY,
-                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER},
+                     SEND_ASSIGNING, SEND_ASKING, NEVER, SEND_LEAVING, NEVER, NEVER, NEVER, NEVER},
     [SEND_LEAVING] = {STAY, STAY, STAY, STAY, STAY,
-                      NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, TRANSFER_FREE},
+                      NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, TRANSFER_FREE},
     [RECEIVE_WAITING] = {STAY, STAY, STAY, STAY, RECEIVE_LEAVING,
-                         NEVER, NEVER, RECEIVE_ACTIVE, RECEIVE_LEAVING, NEVER, NEVER, NEVER},
+                         NEVER, NEVER, RECEIVE_ACTIVE, RECEIVE_LEAVING, NEVER, NEVER, NEVER, NEVER},
     [RECEIVE_ACTIVE] = {STAY, STAY, STAY, STAY, RECEIVE_LEAVING,
-                        NEVER, NEVER, NEVER, RECEIVE_LEAVING, NEVER, NEVER, NEVER},
+                        NEVER, NEVER, NEVER, RECEIVE_LEAVING, NEVER, NEVER, NEVER, NEVER},
     [RECEIVE_LEAVING] = {STAY, STAY, STAY, STAY, STAY,
-                         NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, TRANSFER_FREE},
+                         NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, TRANSFER_FREE},
 };
 
 void transfer_input_apply(transfer *t, transfer_input input)
@@ -103,10 +103,12 @@ void transfer_settle(engine *e, uint64_t now, transfer *t)
 {
     if (!leaving(t) || t->operations > 0)
         return;
+    if (t->state == SEND_LEAVING && t->call != NULL)
+        transfer_tell_busy(e, now, t); /* no WRITE names the memory: the call may have it back */
     transfer_release_memory(e, t->memory); /* T5: no WRITE or READ names it any more */
     t->memory = 0;
     if (t->credit > 0)
-        transfer_credit_back(e, now, t->reply_pool, t->credit);
+        transfer_credit_back(e, now, t->pool, t->credit);
     t->credit = 0;
     if (t->slot_held)
         return; /* the peer has not acknowledged the end yet */
@@ -220,6 +222,7 @@ static void offer_frame(const transfer *t, uint64_t now, frame *f)
     f->what = t->what;
     f->total = t->total;
     f->status = t->status;
+    f->flags = t->eager_bytes > 0 ? OFFER_EAGER : 0;
     if (t->call != NULL) {
         const call *c = t->call;
         f->slot = c->slot;
@@ -260,9 +263,12 @@ size_t transfer_message_size(engine *e, const message *m)
 
 bool transfer_message_write(engine *e, uint64_t now, session *s, message *m, writer *w)
 {
-    (void)e;
     (void)s;
-    frame f = frame_of(transfer_of(m), m, now);
+    transfer *t = transfer_of(m);
+    bool hurry = m->kind == MESSAGE_OFFER && m->times == 0 && transfer_eager_fits(e, t);
+    if (hurry)
+        transfer_eager_begin(e, now, t);
+    frame f = frame_of(t, m, now);
     return frame_write(w, &f);
 }
 
@@ -273,6 +279,10 @@ void transfer_message_acked(engine *e, uint64_t now, session *s, message *m)
         slot_table_give(&s->sends, t->slot);
         t->slot_held = false;
         transfer_settle(e, now, t);
+    } else if (m->kind == MESSAGE_OFFER && t->state == SEND_ASSIGNING) {
+        /* A1: a QUERY that overtook the OFFER was about nothing the receiver knew. */
+        transfer_message_drop(t, &t->query);
+        outbox_push(e, s, &t->query);
     } else if (m->kind == MESSAGE_WORD && t->state == RECEIVE_LEAVING) {
         transfer_slot_ended(s, t);
         transfer_settle(e, now, t);

@@ -57,7 +57,11 @@ typedef struct transfer {
     bool slot_held;     /* sender: ours to give. Receiver: the final word is not acknowledged */
     bool whole;         /* sender: the last byte was handed to a lane (O1) */
     bool alloc_due;     /* receiver: stands in engine.allocs */
-    bool reply_pool;    /* which credit pool (A3) */
+    uint8_t pool;       /* receiver: credit_kind that it counts against (A1, A3) */
+    bool eager;         /* sender: it went without a grant, and that is not known to have done.
+                           Receiver: offered so (A1) */
+    bool missed;        /* receiver: bytes came before there was memory, and are gone (A1) */
+    uint32_t eager_bytes; /* sender: of the session's eager credit */
     bool read_busy;     /* receiver: a READ into its memory is outstanding, at position */
     bool word_due;      /* receiver: a QUERY waits for that READ (T3) */
     uint32_t lane;      /* number of the lane assigned, 0: none yet */
@@ -89,6 +93,7 @@ typedef enum {
     DO_FILL,       /* ALLOC succeeded */
     DO_LEAVE,      /* finished or given up by us */
     DO_OFFER,      /* a new one, to send */
+    DO_HURRY,      /* its offer leaves, and needs no grant (A1) */
     DO_ADMIT,      /* a new one, to receive */
     DO_FORGET,     /* nothing needs the entry any more */
     TRANSFER_INPUTS,
@@ -125,7 +130,7 @@ void transfer_abandon(engine *e, uint64_t now, transfer *t);
 
 /* ---- receiving: transfer_receive.c ---- */
 void transfer_refuse(engine *e, uint64_t now, transfer *t, status why); /* REJECT, any time (C7) */
-void transfer_credit_back(engine *e, uint64_t now, bool reply_pool, uint64_t bytes);
+void transfer_credit_back(engine *e, uint64_t now, uint8_t pool, uint64_t bytes);
 
 /* ---- both: transfer.c ---- */
 void transfer_session_ended(engine *e, uint64_t now, session *s);
@@ -147,8 +152,16 @@ bool transfer_sending(const transfer *t);
 void transfer_wrote(engine *e, uint64_t now, transfer *t, uint32_t length);
 void transfer_write_done(engine *e, uint64_t now, transfer *t);
 
+/* A call that was refused while WRITEs named its memory may try again. */
+void transfer_tell_busy(engine *e, uint64_t now, transfer *t);
+
 /* T2: where does the body of this segment go? */
-typedef enum { READ_SINK, READ_INTO, READ_WAIT } read_target;
+typedef enum {
+    READ_SINK,
+    READ_INTO,
+    READ_WAIT, /* for an operation on that transfer to end */
+    READ_HOLD, /* for its OFFER, which it has overtaken: only for a while (A1) */
+} read_target;
 read_target transfer_read_target(engine *e, session *s, uint32_t lane, const segment *g,
                                  transfer **into);
 /* BUFFER_CHANGED and whoever else failed is told inside; CORRUPT: the caller drops the lane. */
@@ -174,6 +187,19 @@ void transfer_room(engine *e, uint64_t now, session *s);
 /* ---- credit.c ---- */
 void credit_ask(engine *e, transfer *t);      /* stands in line, or has an ALLOC due */
 void credit_withdraw(engine *e, transfer *t); /* leaves the line, or the allocs */
+/* A promise to the peer begins or ends: it is watched, has a lane, or has not (A1). */
+void credit_promise(engine *e, session *s);
+void credit_promise_end(engine *e, session *s); /* without a word: the session is over */
+
+/* ---- transfer_eager.c (A1) ---- */
+/* Its OFFER leaves for the first time: may the bytes follow at once? If so it is as granted. */
+bool transfer_eager_fits(const engine *e, const transfer *t);
+void transfer_eager_begin(engine *e, uint64_t now, transfer *t);
+void transfer_eager_back(transfer *t); /* the session's credit is free again */
+/* The receiver threw away what came: from the beginning. */
+void transfer_eager_again(engine *e, uint64_t now, transfer *t);
+/* Receiver: the OFFER has come. Did bytes of it come, and go, before? */
+bool transfer_eager_missed(engine *e, session *s, uint16_t slot, uint32_t sequence);
 
 /* ---- messages ---- */
 size_t transfer_message_size(engine *e, const message *m);

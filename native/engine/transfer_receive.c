@@ -179,7 +179,7 @@ static bool own(engine *e, uint64_t now, transfer *t, const frame *f, status *wh
 static void admit(engine *e, uint64_t now, transfer *t, const frame *f)
 {
     status why;
-    t->reply_pool = t->what == CARRIES_REPLY;
+    t->pool = t->what == CARRIES_REPLY ? CREDIT_REPLIES : CREDIT_REQUESTS;
     if (own(e, now, t, f, &why)) {
         if (t->total == 0)
             complete(e, now, t);
@@ -217,6 +217,8 @@ applied transfer_got_offer(engine *e, uint64_t now, session *s, const frame *f)
     t->what = f->what;
     t->status = f->status;
     t->total = f->total;
+    t->eager = (f->flags & OFFER_EAGER) != 0;
+    t->missed = t->eager && transfer_eager_missed(e, s, t->slot, t->sequence);
     t->lane_class = f->total <= REPORT_BYTES ? 1 : 2;
     t->word_state = TRANSFER_WAITING;
     transfer *before = live_in(e, entry);
@@ -229,6 +231,7 @@ applied transfer_got_offer(engine *e, uint64_t now, session *s, const frame *f)
     traced->slot = t->slot;
     traced->sequence = t->sequence;
     admit(e, now, t, f);
+    credit_promise(e, s);
     return APPLIED;
 }
 
@@ -245,21 +248,43 @@ void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result
         return;
     }
     transfer_input_apply(t, DO_FILL);
-    t->word_state = TRANSFER_GRANTED;
+    t->word_state = t->missed ? TRANSFER_AGAIN : TRANSFER_GRANTED;
     trace_add(&e->trace, now, TRACE_TRANSFER_GRANT, t->session->index)->slot = t->slot;
-    say(e, t);
+    if (!t->eager || t->missed || t->lane != 0) /* else the bytes are on their way already (A1) */
+        say(e, t);
 }
 
 /* ---- reading (T2) ---- */
+
+/* A1: it came before its OFFER. */
+static bool overtook(const session *s, const slot_entry *entry, const segment *g)
+{
+    if ((g->flags & SEGMENT_EAGER) == 0 || g->slot >= s->receives.count)
+        return false;
+    return serial_before32(entry == NULL ? 0 : entry->sequence, g->sequence);
+}
+
+/* A1: memory is on its way, or the message stands in line for credit, and the lane must not. */
+static read_target without_memory(transfer *t)
+{
+    if (t->alloc_due || t->operations > 0)
+        return READ_WAIT;
+    t->missed = true;
+    return READ_SINK;
+}
 
 read_target transfer_read_target(engine *e, session *s, uint32_t lane, const segment *g,
                                  transfer **into)
 {
     slot_entry *entry = s == NULL ? NULL : slot_table_at(&s->receives, g->slot);
+    if (s != NULL && overtook(s, entry, g))
+        return READ_HOLD;
     transfer *t = entry == NULL || entry->sequence != g->sequence ? NULL : live_in(e, entry);
-    if (t == NULL || t->state != RECEIVE_ACTIVE)
+    if (t == NULL || (t->lane != lane && t->lane != 0))
         return READ_SINK;
-    if (t->lane != lane && t->lane != 0)
+    if (t->state == RECEIVE_WAITING && t->eager)
+        return without_memory(t);
+    if (t->state != RECEIVE_ACTIVE)
         return READ_SINK;
     if (g->offset < t->position || g->offset > t->total || g->length > t->total - g->offset)
         return READ_SINK;
@@ -293,6 +318,7 @@ void transfer_read_done(engine *e, uint64_t now, transfer *t, done_result result
     }
     if (result == DONE_OK) {
         t->position += t->read_length;
+        t->word_state = TRANSFER_GRANTED; /* no longer AGAIN */
         e->counters.bulk_bytes_received += t->read_length;
         if (t->position == t->total) {
             complete(e, now, t);
@@ -334,7 +360,8 @@ applied transfer_got_query(engine *e, uint64_t now, session *s, const frame *f)
     transfer *t = live_in(e, entry);
     if (entry->sequence != f->transfer_sequence || t == NULL)
         return APPLIED; /* late: the final word was acknowledged */
-    if (t->state == RECEIVE_ACTIVE && serial_before32(t->lane, f->lane))
+    bool moves = t->state == RECEIVE_ACTIVE || t->state == RECEIVE_WAITING; /* eager: A1 */
+    if (moves && serial_before32(t->lane, f->lane))
         assign(e, now, t, f->lane);
     else if (!t->word_due)
         say(e, t);

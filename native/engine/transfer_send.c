@@ -76,6 +76,7 @@ static void leave(engine *e, uint64_t now, transfer *t, bool abandon)
 {
     session *s = t->session;
     lane_unlist(t);
+    transfer_eager_back(t);
     transfer_message_drop(t, &t->query);
     bool never_left = t->offer.times == 0;
     transfer_message_drop(t, &t->offer);
@@ -170,8 +171,10 @@ void transfer_lane_lost(engine *e, uint64_t now, transfer *t)
 {
     lane_unlist(t);
     t->lane = 0;
-    if (t->peak > 0) /* else nothing was written on any lane, and the first is still free */
+    if (t->peak > 0) { /* else nothing was written on any lane, and the first is still free */
         transfer_input_apply(t, DO_MOVE);
+        t->eager = false; /* the receiver's word counts from here on (T3) */
+    }
     transfer_assign(e, now, t);
 }
 
@@ -225,11 +228,24 @@ static bool heard_granted(engine *e, uint64_t now, transfer *t, const frame *f)
         t->progress_at = now;
         lane_progressed(e, now, t->session, t->lane);
     }
+    if (f->state == TRANSFER_AGAIN && t->eager && t->state == SEND_ACTIVE)
+        transfer_eager_again(e, now, t);
     if (first) {
         trace_add(&e->trace, now, TRACE_TRANSFER_GRANT, t->session->index)->slot = t->slot;
         transfer_assign(e, now, t);
     }
     return true;
+}
+
+/* P7: refused as busy, to be tried again with the same memory, which a WRITE still names (A1). */
+static bool keeps_memory(const transfer *t, const frame *f)
+{
+    return f->status == STATUS_BUSY && t->call != NULL && t->operations > 0;
+}
+
+void transfer_tell_busy(engine *e, uint64_t now, transfer *t)
+{
+    tell_failed(e, now, t, STATUS_BUSY);
 }
 
 static void heard_final(engine *e, uint64_t now, transfer *t, const frame *f)
@@ -242,7 +258,7 @@ static void heard_final(engine *e, uint64_t now, transfer *t, const frame *f)
     if (known && f->state == TRANSFER_COMPLETE) {
         lane_progressed(e, now, s, lane);
         tell_complete(e, now, t);
-    } else if (known) {
+    } else if (known && !keeps_memory(t, f)) {
         tell_failed(e, now, t, f->status < STATUS_COUNT ? (status)f->status : STATUS_FAILED);
     }
     if (t->operations > 0)
@@ -277,6 +293,7 @@ applied transfer_got_word(engine *e, uint64_t now, session *s, const frame *f)
     t->asks = 0;
     switch ((transfer_word)f->state) {
     case TRANSFER_WAITING: return APPLIED;
+    case TRANSFER_AGAIN:
     case TRANSFER_GRANTED: return heard_granted(e, now, t, f) ? APPLIED : VIOLATION;
     case TRANSFER_COMPLETE:
     case TRANSFER_REJECTED: heard_final(e, now, t, f); return APPLIED;

@@ -35,6 +35,9 @@
 #define SEGMENT_RATCHET       0x80
 #define SEGMENT_RATCHET_BYTES (UINT64_C(64) << 30)
 
+/* Its transfer was offered as eager: it may come before the OFFER (A1). */
+#define SEGMENT_EAGER 0x01
+
 enum { SEGMENT_DATA = 1, SEGMENT_OFFER = 2 };
 
 typedef struct {

@@ -21,6 +21,7 @@ typedef enum {
     LANE,      /* u32 */
     CALLS,     /* u16 */
     TRANSFERS, /* u16 */
+    EAGER,     /* u32 */
     TOTAL,     /* u64 */
     POSITION,  /* u64 */
     NUMBER,    /* u64 */
@@ -48,7 +49,7 @@ static const layout layouts[TYPES] = {
     [FRAME_REPLY] = {"REPLY", {SLOT, SEQUENCE, STATUS_8, FLAGS, BODY}},
     [FRAME_REFUSED] = {"REFUSED", {SLOT, SEQUENCE, STATUS_8}},
     [FRAME_CANCEL] = {"CANCEL", {SLOT, SEQUENCE}},
-    [FRAME_GRANTS] = {"GRANTS", {CALLS, TRANSFERS}},
+    [FRAME_GRANTS] = {"GRANTS", {CALLS, TRANSFERS, EAGER}},
     [FRAME_OFFER] = {"OFFER",
                      {TSLOT, TSEQUENCE, WHAT, FLAGS, STATUS_8, SLOT, SEQUENCE, TOTAL, REMAINING,
                       METHOD, EXTENSION}},
@@ -102,6 +103,7 @@ static void read_field(reader *r, uint8_t which, frame *f)
     case LANE: f->lane = read_u32(r); break;
     case CALLS: f->calls = read_u16(r); break;
     case TRANSFERS: f->transfers = read_u16(r); break;
+    case EAGER: f->eager = read_u32(r); break;
     case TOTAL: f->total = read_u64(r); break;
     case POSITION: f->position = read_u64(r); break;
     case NUMBER: f->number = read_u64(r); break;
@@ -172,6 +174,7 @@ static void write_field(writer *w, uint8_t which, const frame *f)
     case LANE: write_u32(w, f->lane); break;
     case CALLS: write_u16(w, f->calls); break;
     case TRANSFERS: write_u16(w, f->transfers); break;
+    case EAGER: write_u32(w, f->eager); break;
     case TOTAL: write_u64(w, f->total); break;
     case POSITION: write_u64(w, f->position); break;
     case NUMBER: write_u64(w, f->number); break;

@@ -28,7 +28,7 @@ typedef enum {
     FRAME_REPLY = 4,      /* slot, sequence, status (OK, EXCEPTION, CANCELLED ...), flags, body */
     FRAME_REFUSED = 5,    /* slot, sequence, status: it never ran and never will (C4) */
     FRAME_CANCEL = 6,     /* slot, sequence (C2) */
-    FRAME_GRANTS = 7,     /* calls, transfers: slots the receiver may use from now on (C1) */
+    FRAME_GRANTS = 7,     /* calls, transfers: slots to use from now on (C1); eager bytes (A1) */
     FRAME_OFFER = 8,      /* transfer slot and sequence, what, slot, sequence, total, ... (A1) */
     FRAME_TRANSFER = 9,   /* receiver's word: slot, sequence, state, status, lane, position (T1) */
     FRAME_QUERY = 10,     /* sender asks for the above; lane: assigned from now on (T3, T4) */
@@ -48,6 +48,8 @@ typedef enum {
 /* What a transfer carries. */
 typedef enum { CARRIES_REQUEST = 1, CARRIES_REPLY = 2 } carries;
 
+#define OFFER_EAGER 1u /* flags of OFFER: its segments follow without waiting for memory (A1) */
+
 /* The receiver's word on a transfer. */
 typedef enum {
     TRANSFER_WAITING = 1,  /* known, no memory yet */
@@ -55,6 +57,7 @@ typedef enum {
     TRANSFER_COMPLETE = 3, /* all verified */
     TRANSFER_REJECTED = 4, /* status says why; will not be taken */
     TRANSFER_UNKNOWN = 5,  /* never heard of it: offer again */
+    TRANSFER_AGAIN = 6,    /* granted, but what came before that was thrown away (A1) */
 } transfer_word;
 
 typedef struct {
@@ -79,6 +82,7 @@ typedef struct {
     uint32_t lane;
     uint16_t calls;        /* GRANTS */
     uint16_t transfers;
+    uint32_t eager;        /* GRANTS: bytes of big messages that need not wait for memory (A1) */
     uint64_t total;        /* bytes of the offered message */
     uint64_t position;
     uint64_t number;       /* PONG: of the probe. CHALLENGE, RESPONSE: the token */

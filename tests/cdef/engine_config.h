@@ -10,6 +10,8 @@ typedef struct {
     uint64_t arena;
     uint64_t request_credit;
     uint64_t reply_credit;
+    uint64_t eager_credit;
+    uint32_t eager_share;
     uint64_t max_message;
     uint16_t call_slots, call_slots_max;
     uint16_t transfer_slots, transfer_slots_max;

@@ -26,6 +26,7 @@ typedef struct {
     uint64_t lanes_opened;
     uint64_t lanes_dropped;
     uint64_t transfers_sent;
+    uint64_t transfers_eager;
     uint64_t transfers_received;
     uint64_t bulk_bytes_sent;
     uint64_t bulk_bytes_again;

@@ -37,6 +37,7 @@ typedef enum {
     TRANSFER_COMPLETE,
     TRANSFER_REJECTED,
     TRANSFER_UNKNOWN,
+    TRANSFER_AGAIN,
     ...
 } transfer_word;
 
@@ -62,6 +63,7 @@ typedef struct {
     uint32_t lane;
     uint16_t calls;
     uint16_t transfers;
+    uint32_t eager;
     uint64_t total;
     uint64_t position;
     uint64_t number;

@@ -1,4 +1,4 @@
-"""Where may a key come from, what needs one, and what becomes of it after a fork? (K2, K9, K11)"""
+"""Where may a key come from, what needs one, and what becomes of it after a fork?"""
 
 from __future__ import annotations
 

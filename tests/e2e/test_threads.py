@@ -161,7 +161,7 @@ def hold_the_gil(size: int) -> int:
 
 async def test_nobody_is_judged_while_the_gil_is_held():
     """Rule 4: Python stands still for longer than the silence after which a peer is lost."""
-    config = rudp.Config(lost_after=0.5)
+    config = rudp.Config(lost_after=1.0)
     news: list[rudp.PeerEvent] = []
     async with rudp.Node(config=config) as server, rudp.Node(config=config) as client:
         serve(server, "server")
@@ -171,15 +171,14 @@ async def test_nobody_is_judged_while_the_gil_is_held():
         peer.watch()
         assert await peer.call("who", 0) == ["server", 0]
         size, held = 1 << 20, 0.0
-        while held < 1.5:  # until it takes longer than that
+        while held < 2.0:  # until it takes longer than that
             began = time.monotonic()
             hold_the_gil(size)
             held = time.monotonic() - began
             size *= 2
         assert await peer.call("who", 1) == ["server", 1]
         assert peer.state is rudp.PeerState.UP
-    states = [event.state for event in news if event.address == peer.address]
-    assert rudp.PeerState.LOST not in states
+    assert rudp.PeerState.LOST not in [event.state for event in news]
 
 
 def test_calls_beside_a_thread_that_computes(both):
@@ -204,7 +203,7 @@ def test_calls_beside_a_thread_that_computes(both):
 
 LOOKS: list[Callable[[rudp.sync.Node], Any]] = [
     lambda node: node.statistics(),
-    lambda node: [peer.rtt for peer in node.peers.values()],
+    lambda node: [peer.view() for peer in node.peers.values()],
     lambda node: node.address,
 ]
 

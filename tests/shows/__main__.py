@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
-from tests.shows import bulk, calls, fate, memory
+from tests.shows import bulk, calls, fate, memory, secure
 from tests.shows.bench import Measured
 
 Show = Callable[..., AsyncIterator[Measured]]
@@ -25,6 +25,10 @@ SHOWS: dict[str, Show] = {
         fate.vanished,
         fate.stalled,
         memory.memory,
+        secure.flood,
+        secure.replay,
+        secure.rotation,
+        secure.wrong_key,
     )
 }
 

@@ -41,6 +41,11 @@ async def main() -> None:
             """How many numbers ran, and how many of them not exactly once."""
             return [len(ran), sum(1 for count in ran.values() if count != 1)]
 
+        @node.method(inline=True)
+        def dropped() -> dict[str, int]:
+            """What came and was not used, by reason."""
+            return {why: count for why, count in node.statistics().dropped.items() if count}
+
         @node.method
         def store(chunk: Any) -> int:
             digest.update(chunk)

@@ -27,6 +27,7 @@ typedef struct {
 
 typedef struct {
     engine *engine;
+    void *room;
     address address;
     uint64_t timer; /* armed for */
     size_t size;
@@ -167,15 +168,15 @@ static engine *member_start(star *s, member *m, const config *c)
     uint8_t seed[ENGINE_SEED];
     random_bytes(&s->chance, seed, sizeof seed);
     m->size = engine_size(c);
-    void *room = mmap(NULL, m->size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room == MAP_FAILED) {
+    m->room = mmap(NULL, m->size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m->room == MAP_FAILED) {
         perror("mmap");
         exit(1);
     }
     static hello_keys plain;
     m->timer = TIME_NEVER;
-    return m->engine = engine_init(room, c, &plain, seed, s->now);
+    return m->engine = engine_init(m->room, c, &plain, seed, s->now);
 }
 
 /* Bytes of the engine's memory that have been touched. */
@@ -184,7 +185,7 @@ static uint64_t resident(const member *m)
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (m->size + page - 1) / page;
     unsigned char *map = malloc(pages);
     uint64_t count = 0;
-    if (mincore((void *)m->engine, m->size, map) != 0) {
+    if (mincore(m->room, m->size, map) != 0) {
         perror("mincore");
         exit(1);
     }
@@ -264,10 +265,10 @@ static uint64_t measure(uint32_t peers, uint64_t seed)
            (double)s.computed / 1e6 / (double)seconds);
     for (uint32_t i = 0; i < peers; i++) {
         engine_free(s.leaves[i].engine);
-        munmap(s.leaves[i].engine, s.leaves[i].size);
+        munmap(s.leaves[i].room, s.leaves[i].size);
     }
     engine_free(s.hub.engine);
-    munmap(s.hub.engine, s.hub.size);
+    munmap(s.hub.room, s.hub.size);
     for (size_t i = 0; i < s.heap_count; i++)
         free(s.heap[i].bytes);
     free(s.heap);

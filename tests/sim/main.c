@@ -3,6 +3,7 @@
  *   sim --seeds 200                 seeds 1 to 200, every tenth twice (Q12)
  *   sim --seed 17 --verbose         one seed, one line per thing that happens
  *   sim --cluster 10000             what 10,000 idle peers cost one node
+ *   sim --regressions FILE          the named seeds: number, options, sentence
  *
  * A failure prints the oracle's number, the seed and the line that runs it again; exit status 1. */
 #include "world.h"
@@ -48,13 +49,15 @@ static int usage(void)
 {
     fputs("sim [--seed N | --seeds N [--from N]] [--calls N] [--plain | --sealed]\n"
           "    [--udp-only | --lane0-only] [--quiet] [--verbose] [--keep-going]\n"
-          "sim --cluster PEERS\n",
+          "sim --cluster PEERS\n"
+          "sim --regressions FILE\n",
           stderr);
     return 2;
 }
 
 typedef struct {
     uint64_t seeds, from;
+    const char *regressions;
     uint32_t cluster;
     bool keep_going, good;
 } plan;
@@ -68,7 +71,7 @@ static plan read_options(int count, char **words)
         { "sealed", 0, NULL, 'e' },     { "udp-only", 0, NULL, 'u' },
         { "lane0-only", 0, NULL, 'l' }, { "quiet", 0, NULL, 'q' },
         { "verbose", 0, NULL, 'v' },    { "keep-going", 0, NULL, 'k' },
-        { NULL, 0, NULL, 0 },
+        { "regressions", 1, NULL, 'r' }, { NULL, 0, NULL, 0 },
     };
     plan p = { .from = 1, .good = true };
     for (int letter; (letter = getopt_long(count, words, "", known, NULL)) != -1;) {
@@ -86,10 +89,43 @@ static plan read_options(int count, char **words)
         case 'q': options.quiet = true; break;
         case 'v': options.verbose = true; break;
         case 'k': p.keep_going = true; break;
+        case 'r': p.regressions = optarg; break;
         default: p.good = false;
         }
     }
     return p;
+}
+
+/* Each line of the file: seed, one option or "-", and a sentence for people. */
+static int run_regressions(const char *name)
+{
+    FILE *f = fopen(name, "r");
+    if (f == NULL) {
+        perror(name);
+        return 2;
+    }
+    char line[300], option[32];
+    unsigned long long seed;
+    unsigned count = 0, failed = 0;
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "%llu %31s", &seed, option) != 2)
+            continue;
+        options = (sim_options){ .seed = seed, .sealed = SIM_BY_SEED };
+        options.quiet = strcmp(option, "--quiet") == 0;
+        options.lane0_only = strcmp(option, "--lane0-only") == 0;
+        options.udp_only = strcmp(option, "--udp-only") == 0;
+        if (strcmp(option, "--sealed") == 0 || strcmp(option, "--plain") == 0)
+            options.sealed = strcmp(option, "--sealed") == 0 ? SIM_YES : SIM_NO;
+        count++;
+        failed += !run_one(false);
+    }
+    fclose(f);
+    printf("%u named seeds, %u failed\n", count, failed);
+    if (failed > 0) {
+        fflush(stdout);
+        _Exit(1);
+    }
+    return 0;
 }
 
 int main(int count, char **words)
@@ -99,6 +135,8 @@ int main(int count, char **words)
         return usage();
     if (p.cluster != 0)
         return cluster_run(p.cluster, &options);
+    if (p.regressions != NULL)
+        return run_regressions(p.regressions);
     if (p.seeds == 0) {
         if (!run_one(false))
             _Exit(1); /* what a broken world left is no leak */

@@ -235,12 +235,20 @@ static void dial_gives_up(world *w, void *what, uint64_t unused, uint64_t unused
     dial_ends(&((stream *)what)->end[0], CONNECTION_TIMEOUT);
 }
 
+/* Who listens there. The NAT forwards datagrams of flows it knows, but no connections. */
+static node *listener(world *w, const address *a)
+{
+    node *n = network_find(w, a);
+    return n != NULL && (address_equal(a, &n->address[0]) || address_equal(a, &n->address[1])) ? n
+                                                                                              : NULL;
+}
+
 static void connect_arrives(world *w, void *what, uint64_t unused, uint64_t unused2)
 {
     (void)unused;
     (void)unused2;
     stream *s = what;
-    node *from = s->end[0].owner, *to = network_find(w, &s->remote);
+    node *from = s->end[0].owner, *to = listener(w, &s->remote);
     if (from == NULL || s->end[0].state != END_OPENING)
         return; /* given up, or crashed */
     bool nobody = to == NULL || to->host_down || network_cut(w, from->index, to->index) ||
@@ -305,8 +313,17 @@ static void shut(stream_end *end)
 void streams_act(node *n, const action *a)
 {
     world *w = n->world;
-    say(w, "node %u connection %u: action %d, bytes %llu+%u", n->index, a->connection,
-        (int)a->kind, (unsigned long long)a->segment.offset, a->segment.length);
+    if (a->kind == ACTION_WRITE || a->kind == ACTION_READ)
+        say(w, "node %u connection %u: %s %u.%u bytes %llu+%u", n->index, a->connection,
+            a->kind == ACTION_WRITE ? "WRITE" : "READ", a->segment.slot, a->segment.sequence,
+            (unsigned long long)a->segment.offset, a->segment.length);
+    else
+        say(w, "node %u connection %u: %s %s", n->index, a->connection,
+            a->kind == ACTION_OPEN   ? "OPEN"
+            : a->kind == ACTION_SHUT ? "SHUT"
+            : a->kind == ACTION_BULK ? "BULK"
+                                     : "PUT",
+            a->kind == ACTION_OPEN ? address_text(&a->remote) : "");
     if (a->kind == ACTION_OPEN) {
         open_stream(n, a);
         return;

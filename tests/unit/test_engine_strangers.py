@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import heapq
+from typing import TYPE_CHECKING, Any, cast
 
-from tests.helpers import SECOND, Node, Pair
+from tests.helpers import MS, SECOND, Datagram, Node, Pair
 
 if TYPE_CHECKING:
     from tests.engine_module import Engine
@@ -87,3 +88,43 @@ def test_a_stranger_is_told_of_once_in_ten_seconds(engine: Engine) -> None:
     pair.run(11 * SECOND)
     batch(pair.b, pair.a, [forged])
     assert len(pair.b.strangers) == 2
+
+
+class Copier:
+    """Somebody on the path whose copies arrive first, from another address."""
+
+    number = 9
+
+    def fill_address(self, out: Any) -> None:
+        out.ip[0:4] = [127, 0, 0, self.number]
+        out.port = 4000 + self.number
+        out.family = 4
+
+
+def test_a_copier_with_a_faster_route_moves_no_session(engine: Engine) -> None:
+    """S8: the new path must answer a challenge first, and gets at most three times what came."""
+    pair = Pair(engine)
+    pair.connect()
+    copier, came, got = Copier(), 0, 0
+    send = pair.send
+
+    def sent(sender: Node, to: int, content: bytes) -> None:
+        nonlocal came, got
+        if to == copier.number:
+            got += len(content)
+            return
+        if sender is pair.a:
+            came += len(content)
+            copy = Datagram(pair.now + 1, -len(content), pair.b, cast("Node", copier), content)
+            heapq.heappush(pair._flying, copy)
+        send(sender, to, content)
+
+    pair.send = sent  # type: ignore[method-assign]
+    pair.network = lambda *_: [MS]
+    for number in range(50):
+        call = pair.a.call("hello", bytes([number]) * 100)
+        pair.run_until(lambda call=call: call.done)
+        assert call.status == "OK"
+    assert 0 < got <= 3 * came
+    assert pair.b.counter("paths_changed") == 0
+    assert pair.b.counter("sessions_ended") == 0
