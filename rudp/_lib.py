@@ -8,16 +8,17 @@
 Functions on the hot path are names bound to the C functions themselves: a Python wrapper would cost
 as much as the work. The trap: their first argument is ``Core.handle``, which is freed by ``close``;
 whoever calls them from a thread other than the node's own holds ``Core.lock`` and looks at
-``Core.open`` first.
+``Core.open`` first. The methods of ``Core`` do so by themselves (``Core.usable``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import struct
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rudp import _errors as errors
@@ -113,7 +114,7 @@ class Core:
             raise errors.BindError(f"cannot open a node at {address}: {reason}")
         # Without a close the last reference stops the C thread; the node's __del__ warns.
         self.handle = ffi.gc(node[0], _destroy)
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may look in while its thread does
         self.open = True
         self.forked = False
         self.lent: dict[int, Any] = {}
@@ -157,20 +158,37 @@ class Core:
             return errors.ForkedError("the node belongs to the parent process: open a new one")
         return errors.NodeClosed("the node is closed")
 
+    @contextlib.contextmanager
+    def usable(self) -> Iterator[Any]:
+        """The handle, which is not freed meanwhile: for anything short, from any thread.
+
+        The functions named ``_wait`` let other threads run before they have begun, and one of those
+        may close the node.
+        """
+        if not self.open:  # a forked child stops here: who held the lock does not exist there
+            raise self.closed_error()
+        with self.lock:
+            if not self.open:
+                raise self.closed_error()
+            yield self.handle
+
     def drive_by_loop(self, *, loop: bool) -> None:
         """Say who runs turns from now on: an event loop, or nobody in particular (Rule 5)."""
-        lib.rudp_driver(self.handle, int(loop))
+        with self.usable() as handle:
+            lib.rudp_driver(handle, int(loop))
 
     def address(self) -> Address:
         """Where the node listens."""
         found = ffi.new("rudp_address *")
-        lib.rudp_listening(self.handle, found)
+        with self.usable() as handle:
+            lib.rudp_listening(handle, found)
         return _address(found)
 
     def rotate(self, key: bytes, other_key: bytes | None) -> None:
         """Offer ``key`` from now on and accept ``other_key`` too (K9)."""
         kept = [ffi.new("uint8_t[]", k) if k else ffi.NULL for k in (key, other_key)]
-        code = lib.rudp_rotate_wait(self.handle, *kept)
+        with self.usable() as handle:
+            code = lib.rudp_rotate_wait(handle, *kept)
         if code < 0:
             raise code_error(code)
 
@@ -180,7 +198,8 @@ class Core:
         """The id of the peer at an address; made if new."""
         wanted = ffi.new("rudp_address *")
         _fill(wanted, address)
-        found = lib.rudp_peer_wait(self.handle, wanted)
+        with self.usable() as handle:
+            found = lib.rudp_peer_wait(handle, wanted)
         if found == lib.RUDP_FULL:
             text = "no room for another peer (Config.peers)"
             raise errors.Busy(text, outcome=errors.Outcome.NO, peer=str(address))
@@ -190,22 +209,24 @@ class Core:
 
     def watch(self, peer: int, *, watch: bool) -> None:
         """Ask to be told of the peer's fate, or not any more."""
-        code = lib.rudp_watch(self.handle, peer, int(watch))
+        with self.usable() as handle:
+            code = lib.rudp_watch(handle, peer, int(watch))
         if code < 0:
             raise code_error(code)
 
     def peer_view(self, peer: int) -> Any | None:
         """The core's view of a peer (``rudp_peer_view``), None if it knows none."""
         view = ffi.new("rudp_peer_view *")
-        if lib.rudp_peer_view_wait(self.handle, peer, view) < 0:
-            return None
-        return view
+        with self.usable() as handle:
+            found = lib.rudp_peer_view_wait(handle, peer, view)
+        return view if found >= 0 else None
 
     def counters(self) -> dict[str, int]:
         """All counters by name."""
         count = len(COUNTER_NAMES)
         numbers = ffi.new("uint64_t[]", count)
-        code = lib.rudp_counters_wait(self.handle, numbers, count)
+        with self.usable() as handle:
+            code = lib.rudp_counters_wait(handle, numbers, count)
         if code < 0:
             raise code_error(code)
         return {name: numbers[index] for index, name in enumerate(COUNTER_NAMES)}
@@ -213,7 +234,8 @@ class Core:
     def trace(self, size: int) -> bytes:
         """The newest entries of the trace ring, at most ``size`` bytes of 40-byte records."""
         out = ffi.new("uint8_t[]", size)
-        count = lib.rudp_trace_wait(self.handle, out, size)
+        with self.usable() as handle:
+            count = lib.rudp_trace_wait(handle, out, size)
         if count < 0:
             raise code_error(count)
         return bytes(ffi.buffer(out, count))

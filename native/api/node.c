@@ -63,6 +63,8 @@ static void times_from(config *c, uint64_t lost_after)
     c->parked_probe_after = lost_after * 5 / 4;
     c->parked_suspect_after = lost_after * 7 / 4;
     c->parked_lost_after = lost_after * 9 / 4;
+    if (c->lane_progress > c->suspect_after) /* a lane is doubted before its peer is given up */
+        c->lane_progress = c->suspect_after;
 }
 
 /* Half of what this process may have at all: of the machine, or of its control group (A1). */

@@ -213,7 +213,7 @@ static uint64_t aside_until(const node *n, const waiter *w)
     uint64_t now = clock_now();
     uint64_t until = atomic_load_explicit(&n->called, memory_order_relaxed) + ASIDE;
     uint64_t asked = atomic_load_explicit(&n->requested, memory_order_relaxed);
-    return until > now && now - asked > ASIDE_UNASKED ? until : 0;
+    return until > now && now > asked + ASIDE_UNASKED ? until : 0;
 }
 
 /* Not among the followers: nobody shall wake it only because there is no leader. */

@@ -12,11 +12,29 @@ void engine_drain(engine *e, uint64_t now)
     e->draining = true;
 }
 
+/* Given up, and the answerer knows it: it is only his handler that goes on (C3). */
+static uint32_t calls_left_to_the_peer(const engine *e)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < e->calls_room && count < slots_count(&e->call_slots); i++) {
+        const call *c = &e->calls[i];
+        count += slots_used(&e->call_slots, i) && c->app == APP_GONE &&
+                 c->wire == WIRE_CANCELLING && c->cancel.place == MESSAGE_IDLE;
+    }
+    return count;
+}
+
+static bool nothing_else_is_open(const engine *e)
+{
+    return slots_count(&e->serve_slots) == 0 && slots_count(&e->transfer_slots) == 0 &&
+           e->release_count == 0 && list_empty(&e->telling_calls) &&
+           list_empty(&e->telling_serves);
+}
+
+/* A handler of the peer's that does not stop is no reason to wait with closing. */
 bool engine_idle(const engine *e)
 {
-    return slots_count(&e->call_slots) == 0 && slots_count(&e->serve_slots) == 0 &&
-           slots_count(&e->transfer_slots) == 0 && e->release_count == 0 &&
-           list_empty(&e->telling_calls) && list_empty(&e->telling_serves);
+    return nothing_else_is_open(e) && slots_count(&e->call_slots) == calls_left_to_the_peer(e);
 }
 
 static void stop_dials(engine *e, uint64_t now)
@@ -55,11 +73,10 @@ void engine_rotate(engine *e, uint64_t now, const hello_keys *keys)
     e->now = now;
     e->keys = *keys;
     uint64_t offered = keys->count == 0 ? 0 : keys->name[keys->offered];
-    list_link *at = list_first(&e->live);
-    while (at != NULL) {
-        session *s = CONTAINER_OF(at, session, listed);
-        at = list_next(&e->live, at);
-        if (!session_live(s))
+    /* By index: the end of a session starts dials, which may reclaim any tombstone of the list. */
+    for (uint32_t i = 0; i < e->config.sessions; i++) {
+        session *s = &e->sessions[i];
+        if (!slots_used(&e->session_slots, i) || !session_live(s))
             continue;
         if (!hello_keys_hold(&e->keys, s->key_name))
             session_end(e, now, s, STATUS_FAILED, true);
@@ -106,8 +123,8 @@ static size_t session_cells(const engine *e)
 
 bool engine_all_free(const engine *e)
 {
-    return engine_idle(e) && list_empty(&e->orphans) && list_empty(&e->leaving) &&
-           list_empty(&e->allocs) && e->pools[CREDIT_REQUESTS].used == 0 &&
+    return nothing_else_is_open(e) && slots_count(&e->call_slots) == 0 && list_empty(&e->orphans) &&
+           list_empty(&e->leaving) && list_empty(&e->allocs) && e->pools[CREDIT_REQUESTS].used == 0 &&
            e->pools[CREDIT_REPLIES].used == 0 && e->pools[CREDIT_EAGER].used == 0 &&
            cells_used(&e->cells) <= session_cells(e) + slots_count(&e->connection_slots) * 4096;
 }

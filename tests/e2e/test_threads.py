@@ -101,9 +101,12 @@ def test_many_loops_and_threads_and_both_kinds_of_nodes():
 
 @pytest.fixture
 def both():
+    over = threading.Event()
     with serve(rudp.sync.Node(), "server") as server, rudp.sync.Node() as client:
         server.register("wait", time.sleep)
+        server.register("hang", lambda: over.wait(PATIENCE))
         yield server, client.peer(server.address)
+        over.set()
 
 
 def test_ctrl_c_is_the_main_threads_alone(both):
@@ -120,7 +123,7 @@ def test_ctrl_c_is_the_main_threads_alone(both):
 
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
-            peer.call("wait", 30, timeout=PATIENCE)
+            peer.call("hang", timeout=PATIENCE)
         assert [o.result(PATIENCE) for o in others] == [None] * 4
         assert echoes.result(PATIENCE) == [["server", n] for n in range(50)]
     assert peer.call("who", "still") == ["server", "still"]
@@ -178,7 +181,7 @@ async def test_nobody_is_judged_while_the_gil_is_held():
             size *= 2
         assert await peer.call("who", 1) == ["server", 1]
         assert peer.state is rudp.PeerState.UP
-    assert rudp.PeerState.LOST not in [event.state for event in news]
+        assert rudp.PeerState.LOST not in [event.state for event in news]
 
 
 def test_calls_beside_a_thread_that_computes(both):
@@ -223,10 +226,11 @@ def test_looking_in_while_the_node_closes():
                 looked: list[int] = looked,
             ) -> None:
                 begun.wait(PATIENCE)
-                with pytest.raises(rudp.NodeClosed):
+                try:
                     for _ in range(1_000_000):
                         what(node)
-                looked.append(1)
+                except rudp.NodeClosed:
+                    looked.append(1)
 
             threads = [threading.Thread(target=look, args=(what,)) for what in LOOKS]
             for thread in threads:

@@ -21,7 +21,7 @@ static void model_event(unsigned who, const event *e)
     }
     if (e->kind == EVENT_REQUEST) {
         engine_request_taken(actors[who].engine, scene_now.now, e->id);
-        reply_command reply = { .request = e->id, .body = (const uint8_t *)"", .size = 0 };
+        reply_command reply = {.request = e->id, .body = (const uint8_t *)"", .size = 0};
         engine_reply(actors[who].engine, scene_now.now, &reply);
     }
 }
@@ -53,13 +53,13 @@ static void model_choose(unsigned which)
 
 static void call(unsigned who)
 {
-    call_command command = { .handle = (uint64_t)(m->calls_done[who] + 1) << 24,
-                             .peer = m->peer[who],
-                             .deadline = scene_now.now + SECONDS(8),
-                             .method = (const uint8_t *)"m",
-                             .method_size = 1,
-                             .body = (const uint8_t *)"",
-                             .size = 0 };
+    call_command command = {.handle = (uint64_t)(m->calls_done[who] + 1) << 24,
+                            .peer = m->peer[who],
+                            .deadline = scene_now.now + SECONDS(8),
+                            .method = (const uint8_t *)"m",
+                            .method_size = 1,
+                            .body = (const uint8_t *)"",
+                            .size = 0};
     HOLDS(engine_call(actors[who].engine, scene_now.now, &command), "handle in use");
     settle(who);
 }
@@ -70,9 +70,7 @@ static uint64_t sessions_left(unsigned who)
     return k->sessions_made - k->sessions_ended;
 }
 
-static void model_follow(void)
-{
-}
+static void model_follow(void) {}
 
 static void model_finish(void)
 {

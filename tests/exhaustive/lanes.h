@@ -14,23 +14,23 @@
 
 #include "exhaustive/search.h"
 
-#define LINKS 6u
+#define LINKS      6u
 #define LINK_BYTES 600u
-#define SEGMENTS 6u
-#define REPORTS 12u
+#define SEGMENTS   6u
+#define REPORTS    12u
 
 typedef enum { LINK_FREE, LINK_OPENING, LINK_UP } link_state;
 
 typedef struct {
     uint8_t state, opener;
-    uint32_t id[2];      /* the engines' names, 0: that end is gone */
+    uint32_t id[2]; /* the engines' names, 0: that end is gone */
     bool bulk[2];
-    bool shut[2];        /* this end ended it; the other hears of it behind the segments */
+    bool shut[2]; /* this end ended it; the other hears of it behind the segments */
     uint8_t in[2][LINK_BYTES];
     uint32_t in_size[2];
     segment line[2][SEGMENTS]; /* on the way to this end */
     uint8_t line_count[2];
-    bool waiting[2];     /* a header was given and no READ came yet */
+    bool waiting[2]; /* a header was given and no READ came yet */
 } lane_link;
 
 /* Something to tell an engine as soon as its drain is over. */
@@ -46,9 +46,9 @@ typedef struct {
     lane_link links[LINKS];
     report reports[REPORTS];
     uint32_t report_count;
-    uint32_t made; /* memories that ALLOC gave, in all */
+    uint32_t made;            /* memories that ALLOC gave, in all */
     uint32_t verified, reads; /* of the message that is received */
-    uint32_t writes; /* not reported yet */
+    uint32_t writes;          /* not reported yet */
     bool corrupt_next;
 } lanes;
 
@@ -91,7 +91,7 @@ static void lanes_write(unsigned who, lane_link *l, const action *a)
 {
     HOLDS(l->bulk[who] && !l->shut[who], "WRITE on a connection that is no lane");
     lanes_now->writes++;
-    lanes_report((report){ .token = a->token, .who = (uint8_t)who, .kind = REPORT_DONE });
+    lanes_report((report){.token = a->token, .who = (uint8_t)who, .kind = REPORT_DONE});
     if (l->id[!who] == 0)
         return; /* nobody is there any more */
     HOLDS(l->line_count[!who] < SEGMENTS, "too many segments under way");
@@ -112,10 +112,10 @@ static void lanes_read(unsigned who, lane_link *l, const action *a)
             lanes_now->verified += a->segment.length;
         lanes_now->reads++;
     }
-    lanes_report((report){ .token = a->token,
-                           .who = (uint8_t)who,
-                           .kind = REPORT_DONE,
-                           .result = corrupt ? DONE_CORRUPT : DONE_OK });
+    lanes_report((report){.token = a->token,
+                          .who = (uint8_t)who,
+                          .kind = REPORT_DONE,
+                          .result = corrupt ? DONE_CORRUPT : DONE_OK});
 }
 
 /* This end is over: the engine hears GONE, the other end hears of it later. */
@@ -126,7 +126,7 @@ static void lanes_end(lane_link *l, unsigned who)
     l->shut[who] = true;
     l->waiting[who] = false;
     l->in_size[who] = l->line_count[who] = 0;
-    lanes_report((report){ .connection = l->id[who], .who = (uint8_t)who, .kind = REPORT_GONE });
+    lanes_report((report){.connection = l->id[who], .who = (uint8_t)who, .kind = REPORT_GONE});
 }
 
 static __attribute__((unused)) bool lanes_action(unsigned who, const action *a)
@@ -136,10 +136,10 @@ static __attribute__((unused)) bool lanes_action(unsigned who, const action *a)
         return true;
     }
     if (a->kind == ACTION_ALLOC) {
-        lanes_report((report){ .token = a->token,
-                               .who = (uint8_t)who,
-                               .kind = REPORT_DONE,
-                               .memory = 1000 + ++lanes_now->made });
+        lanes_report((report){.token = a->token,
+                              .who = (uint8_t)who,
+                              .kind = REPORT_DONE,
+                              .memory = 1000 + ++lanes_now->made});
         return true;
     }
     if (a->kind == ACTION_SEND || a->kind == ACTION_EVENT || a->kind == ACTION_RELEASE)
@@ -171,7 +171,7 @@ static bool pump_reports(void)
     lanes_now->report_count--;
     memmove(lanes_now->reports, lanes_now->reports + 1,
             lanes_now->report_count * sizeof *lanes_now->reports);
-    lanes_now->reports[lanes_now->report_count] = (report){ .kind = REPORT_NONE };
+    lanes_now->reports[lanes_now->report_count] = (report){.kind = REPORT_NONE};
     engine *e = actors[r.who].engine;
     if (r.kind == REPORT_DONE) {
         if (r.memory == 0 && lanes_now->writes > 0 && r.result == DONE_OK)
@@ -191,8 +191,8 @@ static bool pump_opening(lane_link *l)
 {
     unsigned from = l->opener, to = !from;
     l->state = LINK_UP;
-    l->id[to] = engine_accept(actors[to].engine, scene_now.now, &actors[to].address,
-                              &actors[from].address);
+    l->id[to] =
+        engine_accept(actors[to].engine, scene_now.now, &actors[to].address, &actors[from].address);
     settle(to);
     if (l->shut[from])
         return true;

@@ -7,7 +7,7 @@
 typedef struct {
     uint64_t handle, request;
     uint8_t begun, cancelled, done, status, outcome;
-    uint8_t asked;    /* its request is at the answerer, not yet answered */
+    uint8_t asked; /* its request is at the answerer, not yet answered */
     uint8_t runs, refused;
 } slot_call;
 
@@ -86,13 +86,13 @@ static void act(unsigned kind, unsigned i)
     if (kind == CALL) {
         c->begun = 1;
         c->handle = (uint64_t)1 << 24 | i;
-        call_command command = { .handle = c->handle,
-                                 .peer = m->peer,
-                                 .deadline = scene_now.now + SECONDS(3),
-                                 .method = &name,
-                                 .method_size = 1,
-                                 .body = &name,
-                                 .size = 1 };
+        call_command command = {.handle = c->handle,
+                                .peer = m->peer,
+                                .deadline = scene_now.now + SECONDS(3),
+                                .method = &name,
+                                .method_size = 1,
+                                .body = &name,
+                                .size = 1};
         HOLDS(engine_call(caller, scene_now.now, &command), "handle %u in use", i);
         settle(0);
     } else if (kind == CANCEL) {
@@ -105,7 +105,7 @@ static void act(unsigned kind, unsigned i)
         c->asked = 0;
         if (kind == REPLY) {
             c->runs = 1;
-            reply_command reply = { .request = c->request, .body = &name, .size = 1 };
+            reply_command reply = {.request = c->request, .body = &name, .size = 1};
             engine_reply(answerer, scene_now.now, &reply);
         } else {
             c->refused = 1;
@@ -138,9 +138,7 @@ static void model_choose(unsigned which)
 
 /* ---- the end ---- */
 
-static void model_follow(void)
-{
-}
+static void model_follow(void) {}
 
 static void model_finish(void)
 {

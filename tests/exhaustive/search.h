@@ -27,12 +27,12 @@
 #include "base/time.h"
 #include "engine/engine.h"
 
-#define FLIGHTS 16u
+#define FLIGHTS     16u
 #define MODEL_BYTES 16384u
-#define PAGE 4096u
-#define DEPTH_MAX 64u
-#define MS(n) ((uint64_t)(n) * NS_PER_MS)
-#define SECONDS(n) ((uint64_t)(n) * NS_PER_S)
+#define PAGE        4096u
+#define DEPTH_MAX   64u
+#define MS(n)       ((uint64_t)(n) * NS_PER_MS)
+#define SECONDS(n)  ((uint64_t)(n) * NS_PER_S)
 
 typedef struct {
     uint8_t to;
@@ -66,17 +66,17 @@ static unsigned path[DEPTH_MAX], path_length;
 
 /* ---- what the model defines ---- */
 
-static unsigned model_choices(void);        /* things that the application may do now */
+static unsigned model_choices(void); /* things that the application may do now */
 static void model_choose(unsigned which);
 static void model_event(unsigned who, const event *e);
 static bool model_action(unsigned who, const action *a); /* true: it was the model's */
-static void model_follow(void);             /* what follows every step by itself */
-static void model_finish(void);             /* healed: brings all to an end and checks it */
+static void model_follow(void);                          /* what follows every step by itself */
+static void model_finish(void); /* healed: brings all to an end and checks it */
 
-#define HOLDS(condition, ...)                                                                     \
-    do {                                                                                          \
-        if (!(condition))                                                                         \
-            fails(__VA_ARGS__);                                                                   \
+#define HOLDS(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            fails(__VA_ARGS__);                                                                    \
     } while (0)
 
 _Noreturn static void fails(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -140,7 +140,7 @@ static void deliver(unsigned i, bool keep)
     uint8_t *bytes = malloc(f->size);
     memcpy(bytes, f->bytes, f->size);
     unsigned to = f->to;
-    datagram d = { actors[to].address, actors[!to].address, bytes, f->size };
+    datagram d = {actors[to].address, actors[!to].address, bytes, f->size};
     if (!keep)
         f->size = 0;
     engine_datagrams(actors[to].engine, scene_now.now, &d, 1, 0);
@@ -274,9 +274,9 @@ static uint64_t digest(uint64_t h, const void *bytes, size_t size)
 /* The engine's memory but for its trace and its counters. */
 static uint64_t digest_actor(uint64_t h, const actor *a)
 {
-    size_t from[2] = { (size_t)((const uint8_t *)engine_trace(a->engine) - a->memory),
-                       (size_t)((const uint8_t *)engine_counters(a->engine) - a->memory) };
-    size_t to[2] = { from[0] + sizeof(trace), from[1] + sizeof(counters) };
+    size_t from[2] = {(size_t)((const uint8_t *)engine_trace(a->engine) - a->memory),
+                      (size_t)((const uint8_t *)engine_counters(a->engine) - a->memory)};
+    size_t to[2] = {from[0] + sizeof(trace), from[1] + sizeof(counters)};
     unsigned first = from[1] < from[0];
     size_t at = 0;
     for (unsigned i = 0; i < 2; i++) {
@@ -396,14 +396,13 @@ static void explore(unsigned depth)
 static void actor_start(unsigned who, const config *c)
 {
     static hello_keys plain;
-    uint8_t seed[ENGINE_SEED] = { (uint8_t)(who + 1) };
+    uint8_t seed[ENGINE_SEED] = {(uint8_t)(who + 1)};
     actor *a = &actors[who];
     a->size = (engine_size(c) + PAGE - 1) / PAGE * PAGE;
     a->memory = aligned_alloc(PAGE, a->size);
     memset(a->memory, 0, a->size);
-    a->address = (address){ .ip = { 127, 0, 0, (uint8_t)(who + 1) },
-                            .port = (uint16_t)(100 + who),
-                            .family = 4 };
+    a->address = (address){
+        .ip = {127, 0, 0, (uint8_t)(who + 1)}, .port = (uint16_t)(100 + who), .family = 4};
     a->engine = engine_init(a->memory, c, &plain, seed, scene_now.now);
 }
 

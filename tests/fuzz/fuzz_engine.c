@@ -14,11 +14,11 @@
 #include "base/crc32c.h"
 #include "seal/seal.h"
 
-#define CALLS 4u
-#define ENDS 6u
-#define ORDERS 16u
-#define MEMORIES 64u
-#define REQUESTS 16u
+#define CALLS      4u
+#define ENDS       6u
+#define ORDERS     16u
+#define MEMORIES   64u
+#define REQUESTS   16u
 #define OPERATIONS 300u
 
 typedef struct {
@@ -69,10 +69,10 @@ static void give_order(side *s, const action *a)
 {
     MUST(s->order_count < ORDERS);
     MUST(a->kind == ACTION_ALLOC || a->memory == 0 || s->held[a->memory % MEMORIES]);
-    s->orders[s->order_count++] = (order){ .token = a->token,
-                                           .connection = a->connection,
-                                           .memory = a->memory,
-                                           .alloc = a->kind == ACTION_ALLOC };
+    s->orders[s->order_count++] = (order){.token = a->token,
+                                          .connection = a->connection,
+                                          .memory = a->memory,
+                                          .alloc = a->kind == ACTION_ALLOC};
 }
 
 static bool model_action(unsigned who, const action *a)
@@ -86,7 +86,7 @@ static bool model_action(unsigned who, const action *a)
         for (unsigned i = 0; i < ENDS && c == NULL; i++)
             c = s->ends[i].id == 0 ? &s->ends[i] : NULL;
         MUST(c != NULL);
-        *c = (connection_end){ .id = a->connection, .opening = true };
+        *c = (connection_end){.id = a->connection, .opening = true};
         break;
     case ACTION_SHUT:
         MUST(c != NULL);
@@ -151,13 +151,9 @@ static void model_choose(unsigned which)
     (void)which;
 }
 
-static void model_follow(void)
-{
-}
+static void model_follow(void) {}
 
-static void model_finish(void)
-{
-}
+static void model_finish(void) {}
 
 /* ---- altering packets ---- */
 
@@ -165,7 +161,7 @@ static void model_finish(void)
 static void mend(uint8_t *bytes, size_t size)
 {
     if (size >= PACKET_HEADER + 4 && bytes[0] >> 4 == PACKET_KIND >> 4) {
-        session_secrets secrets = { .send = { 0 } };
+        session_secrets secrets = {.send = {0}};
         memcpy(secrets.send, bytes + 2, 8);
         static seal sealing;
         static aead_cache cache;
@@ -242,14 +238,14 @@ static void call_or_cancel(unsigned who, uint8_t which, uint8_t size)
             memory = 0;
         if (memory != 0)
             s->held[memory] = true;
-        call_command command = { .handle = handle,
-                                 .peer = s->peer,
-                                 .deadline = scene_now.now + MS(10) * size,
-                                 .method = body,
-                                 .method_size = (uint8_t)(size / 4),
-                                 .body = memory ? NULL : body,
-                                 .size = memory ? 100u * size : size,
-                                 .memory = memory };
+        call_command command = {.handle = handle,
+                                .peer = s->peer,
+                                .deadline = scene_now.now + MS(10) * size,
+                                .method = body,
+                                .method_size = (uint8_t)(size / 4),
+                                .body = memory ? NULL : body,
+                                .size = memory ? 100u * size : size,
+                                .memory = memory};
         MUST(engine_call(e, scene_now.now, &command));
     }
     settle(who);
@@ -267,10 +263,10 @@ static void answer(unsigned who, uint8_t how, uint8_t size)
     if (how & 1) {
         engine_refuse(e, scene_now.now, request, (how & 2) ? STATUS_BUSY : STATUS_NO_METHOD);
     } else {
-        reply_command reply = { .request = request,
-                                .status = (how & 2) ? STATUS_EXCEPTION : STATUS_OK,
-                                .body = body,
-                                .size = size };
+        reply_command reply = {.request = request,
+                               .status = (how & 2) ? STATUS_EXCEPTION : STATUS_OK,
+                               .body = body,
+                               .size = size};
         engine_reply(e, scene_now.now, &reply);
     }
     settle(who);
@@ -313,9 +309,8 @@ static void connection_step(unsigned who, uint8_t which, uint8_t how)
     connection_end *c = &s->ends[which % ENDS];
     engine *e = actors[who].engine;
     if (c->id == 0) {
-        uint32_t id = engine_accept(e, scene_now.now, &actors[who].address,
-                                    &actors[!who].address);
-        *c = (connection_end){ .id = id };
+        uint32_t id = engine_accept(e, scene_now.now, &actors[who].address, &actors[!who].address);
+        *c = (connection_end){.id = id};
     } else if (c->over) {
         if (has_orders(s, c->id))
             return;
@@ -373,11 +368,11 @@ static void record(reader *input, unsigned who, uint8_t which)
 static void give_segment(reader *input, unsigned who, uint8_t which)
 {
     connection_end *c = &m->sides[who].ends[which % ENDS];
-    segment g = { .kind = SEGMENT_DATA,
-                  .slot = input_byte(input) % 8,
-                  .sequence = input_byte(input),
-                  .offset = (uint64_t)input_byte(input) * 256,
-                  .length = 1 + (uint32_t)input_word(input) };
+    segment g = {.kind = SEGMENT_DATA,
+                 .slot = input_byte(input) % 8,
+                 .sequence = input_byte(input),
+                 .offset = (uint64_t)input_byte(input) * 256,
+                 .length = 1 + (uint32_t)input_word(input)};
     if (c->id == 0 || !c->bulk || c->over || c->waits)
         return;
     c->waits = true;
@@ -432,9 +427,7 @@ static void operation(reader *input)
         settle(who);
         break;
     case 14: deliver_all(); break;
-    default:
-        engine_progress(actors[who].engine, scene_now.now, a);
-        settle(who);
+    default: engine_progress(actors[who].engine, scene_now.now, a); settle(who);
     }
 }
 
@@ -446,8 +439,7 @@ static void connect_once(void)
     c.calls = CALLS;
     search_begin(&c);
     for (unsigned who = 0; who < 2; who++) {
-        m->sides[who].peer =
-            engine_peer(actors[who].engine, scene_now.now, &actors[!who].address);
+        m->sides[who].peer = engine_peer(actors[who].engine, scene_now.now, &actors[!who].address);
         engine_peer_watch(actors[who].engine, scene_now.now, m->sides[who].peer, true);
         settle(who);
         engine_peer_watch(actors[who].engine, scene_now.now, m->sides[who].peer, false);

@@ -17,7 +17,7 @@ typedef struct {
 
 static plan plan_read(reader *input)
 {
-    plan p = { .mode = input_byte(input), .what = input_byte(input) };
+    plan p = {.mode = input_byte(input), .what = input_byte(input)};
     p.count = input_byte(input) % 9;
     for (unsigned i = 0; i < p.count; i++) {
         p.offset[i] = input_word(input);
@@ -38,7 +38,7 @@ static bool alter(const plan *p, uint8_t *message, size_t size, size_t body_end)
 
 static void keys_for(uint8_t mode, hello_keys *keys)
 {
-    static const uint8_t first[AEAD_KEY] = { 1 }, second[AEAD_KEY] = { 2 };
+    static const uint8_t first[AEAD_KEY] = {1}, second[AEAD_KEY] = {2};
     hello_keys_set(keys, mode & 1 ? first : NULL, (mode & 3) == 3 ? second : NULL);
 }
 
@@ -68,7 +68,7 @@ static void check_raw(const hello_keys *keys, const plan *p, reader *input)
     input_take(input, message, size);
     if (p->what & 2 && size >= HELLO_SECOND_HEADER)
         mend_plain(message, size, p->what & 4 ? HELLO_FIRST_IDS : HELLO_SECOND_IDS);
-    hello_state h = { .pattern = 0 };
+    hello_state h = {.pattern = 0};
     uint64_t session;
     bool cheap = hello_check_first(keys, message, size) == HELLO_OK;
     bool whole = hello_read_first(&h, keys, message, size, &session, payload, &got) == HELLO_OK;
@@ -81,7 +81,7 @@ static void check_raw(const hello_keys *keys, const plan *p, reader *input)
 /* Both messages, made and read; one of them altered on the way. */
 static void check_genuine(const hello_keys *keys, const plan *p, reader *input)
 {
-    uint8_t entropy[32] = { 3 }, other[32] = { 4 }, payload[600], got[HELLO_ROOM];
+    uint8_t entropy[32] = {3}, other[32] = {4}, payload[600], got[HELLO_ROOM];
     uint8_t first[HELLO_ROOM], second[HELLO_ROOM], copy[HELLO_ROOM];
     size_t size = input_word(input) % sizeof payload, got_size;
     input_take(input, payload, size);

@@ -28,8 +28,8 @@ typedef struct {
 
 static void begin(pair *p, cipher kind, const seal_limits *limits)
 {
-    session_secrets a = { .send = { 1 }, .receive = { 2 } };
-    session_secrets b = { .send = { 2 }, .receive = { 1 } };
+    session_secrets a = {.send = {1}, .receive = {2}};
+    session_secrets b = {.send = {2}, .receive = {1}};
     seal_start(&p->sender, kind, &a, true, p->now, limits);
     seal_start(&p->receiver, kind, &b, false, p->now, limits);
 }
@@ -41,7 +41,7 @@ static void send(pair *p, uint16_t argument)
     s->number = seal_next_number(&p->sender);
     s->epoch = seal_epoch(&p->sender);
     s->opened = false;
-    packet_header header = { s->epoch, 5, s->number };
+    packet_header header = {s->epoch, 5, s->number};
     packet_header_write(s->bytes, &header);
     memset(s->bytes + PACKET_HEADER, (int)(s->number & 0xff), s->plain);
     s->size = seal_protect(&p->sender, &p->cache, s->bytes, PACKET_HEADER, s->plain, s->number);
@@ -55,8 +55,8 @@ static seal_verdict open_copy(pair *p, const uint8_t *bytes, size_t size, uint8_
     memcpy(out, bytes, size);
     if (!packet_header_read(out, size, &header))
         return SEAL_SHORT;
-    return seal_open(&p->receiver, &p->cache, out, PACKET_HEADER, size, header.number,
-                     header.epoch, p->now, plain);
+    return seal_open(&p->receiver, &p->cache, out, PACKET_HEADER, size, header.number, header.epoch,
+                     p->now, plain);
 }
 
 static void receive(pair *p, uint16_t argument)
@@ -100,7 +100,7 @@ static void alter(pair *p, uint16_t argument, uint8_t change)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const seal_limits limits = { .packets = 8, .age = 1000, .keep = 100 };
+    static const seal_limits limits = {.packets = 8, .age = 1000, .keep = 100};
     reader input = reader_of(bytes, size);
     pair *p = calloc(1, sizeof *p);
     p->now = 1;
@@ -113,9 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         case 1: receive(p, argument); break;
         case 2: alter(p, argument, what >> 3); break;
         case 3: p->now += argument % 200; break;
-        default:
-            seal_tick(&p->sender, p->now, 100);
-            seal_tick(&p->receiver, p->now, 100);
+        default: seal_tick(&p->sender, p->now, 100); seal_tick(&p->receiver, p->now, 100);
         }
     }
     aead_cache_drop(&p->cache);

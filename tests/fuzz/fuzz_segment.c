@@ -17,8 +17,8 @@ typedef struct {
 
 static void start(lane_cipher *c, cipher kind, uint64_t ratchet)
 {
-    static const uint8_t secret[AEAD_KEY] = { 9 }, mine[SEGMENT_NONCE] = { 1 },
-                         yours[SEGMENT_NONCE] = { 2 };
+    static const uint8_t secret[AEAD_KEY] = {9}, mine[SEGMENT_NONCE] = {1},
+                         yours[SEGMENT_NONCE] = {2};
     lane_cipher_start(c, kind, secret, 3, mine, yours, true);
     c->ratchet_bytes = ratchet;
 }
@@ -77,11 +77,11 @@ static bool open_one(lane *l, reader *input, const segment *made, uint8_t fill)
 static void run(lane *l, reader *input)
 {
     for (unsigned i = 0; i < 200 && reader_left(input) > 0; i++) {
-        segment s = { .kind = SEGMENT_DATA,
-                      .slot = input_word(input),
-                      .sequence = i,
-                      .offset = (uint64_t)input_word(input) << 20,
-                      .length = input_word(input) % (BODY_MAX + 1) };
+        segment s = {.kind = SEGMENT_DATA,
+                     .slot = input_word(input),
+                     .sequence = i,
+                     .offset = (uint64_t)input_word(input) << 20,
+                     .length = input_word(input) % (BODY_MAX + 1)};
         uint8_t change = input_byte(input) % 8 == 0 ? input_byte(input) : 0;
         uint16_t where = input_word(input);
         size_t size = seal_one(l, input, &s, (uint8_t)i);

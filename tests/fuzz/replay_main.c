@@ -17,7 +17,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 #define SIZE_MAX_INPUT 4096u
-#define INPUTS_MAX 4096u
+#define INPUTS_MAX     4096u
 
 typedef struct {
     uint8_t *bytes;
@@ -58,11 +58,10 @@ static size_t mutate(random_source *chance, uint8_t *bytes, size_t size)
     for (uint64_t i = 0; i < changes; i++) {
         size_t at = size ? (size_t)random_below(chance, size) : 0;
         switch (random_below(chance, 6)) {
-        case 0: /* shorter */
-            size = at;
-            break;
+        case 0: /* shorter */ size = at; break;
         case 1: /* longer */
-            for (uint64_t more = random_below(chance, 64); more > 0 && size < SIZE_MAX_INPUT; more--)
+            for (uint64_t more = random_below(chance, 64); more > 0 && size < SIZE_MAX_INPUT;
+                 more--)
                 bytes[size++] = (uint8_t)random_u64(chance);
             break;
         case 2: /* a piece of another */
@@ -77,7 +76,7 @@ static size_t mutate(random_source *chance, uint8_t *bytes, size_t size)
             break;
         case 3: /* an edge */
             if (size > 0)
-                bytes[at] = (uint8_t[]){ 0, 1, 0x7f, 0x80, 0xff }[random_below(chance, 5)];
+                bytes[at] = (uint8_t[]){0, 1, 0x7f, 0x80, 0xff}[random_below(chance, 5)];
             break;
         case 4: /* one bit */
             if (size > 0)

@@ -4,7 +4,7 @@
  * nothing is believed before its trailer. Every order is reported once, late (E2). */
 #include "streams.h"
 
-#define PIECE_MAX 5000u
+#define PIECE_MAX  5000u
 #define STAGED_MAX 16384u
 
 void bulk_begin(stream_end *end, const action *a)
@@ -24,8 +24,7 @@ static memory *memory_ordered(node *n, const action *a)
            a->connection, (unsigned long long)a->memory);
     EXPECT(w, a->segment.offset <= m->size && a->segment.length <= m->size - a->segment.offset,
            "Q8: node %u orders bytes %llu+%u of memory with %llu", n->index,
-           (unsigned long long)a->segment.offset, a->segment.length,
-           (unsigned long long)m->size);
+           (unsigned long long)a->segment.offset, a->segment.length, (unsigned long long)m->size);
     m->users++;
     return m;
 }
@@ -34,8 +33,8 @@ static void order_write(stream_end *end, const action *a)
 {
     node *n = end->owner;
     memory *m = memory_ordered(n, a);
-    EXPECT(n->world, !m->received && a->segment.length > 0 &&
-                         a->segment.length <= n->config.segment_max,
+    EXPECT(n->world,
+           !m->received && a->segment.length > 0 && a->segment.length <= n->config.segment_max,
            "Q8: node %u writes a segment of %u bytes", n->index, a->segment.length);
     write_order *order = calloc(1, sizeof *order), **last = &end->writes;
     order->token = a->token;
@@ -57,8 +56,7 @@ static void order_read(stream_end *end, const action *a)
         memory *m = memory_ordered(n, a);
         EXPECT(w, m->received && !m->reading && a->segment.offset == m->verified,
                "Q8: node %u reads to offset %llu, verified are %llu, reading %d", n->index,
-               (unsigned long long)a->segment.offset, (unsigned long long)m->verified,
-               m->reading);
+               (unsigned long long)a->segment.offset, (unsigned long long)m->verified, m->reading);
         m->reading = true;
     }
     end->reading = READING_BODY;
@@ -86,10 +84,10 @@ static void report_write(stream_end *end, done_result result)
 {
     write_order *order = end->writes;
     end->writes = order->next;
-    completion_add(end->owner, &(completion){ .token = order->token,
-                                              .result = result,
-                                              .names = order->memory,
-                                              .connection = end->id });
+    completion_add(end->owner, &(completion){.token = order->token,
+                                             .result = result,
+                                             .names = order->memory,
+                                             .connection = end->id});
     free(order);
 }
 
@@ -143,11 +141,11 @@ static void write_turn(stream_end *end)
 
 static void report_read(stream_end *end, done_result result)
 {
-    completion_add(end->owner, &(completion){ .token = end->read_token,
-                                              .result = result,
-                                              .names = end->read_memory,
-                                              .read_to = end->read.offset + end->read.length,
-                                              .connection = end->id });
+    completion_add(end->owner, &(completion){.token = end->read_token,
+                                             .result = result,
+                                             .names = end->read_memory,
+                                             .read_to = end->read.offset + end->read.length,
+                                             .connection = end->id});
 }
 
 static void read_head(stream_end *end)

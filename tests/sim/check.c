@@ -11,7 +11,7 @@
 
 #include "seal/seal.h"
 
-#define TIMER_SLACK MS(2)
+#define TIMER_SLACK  MS(2)
 #define SILENCE_RATE 60u /* datagrams a second to somebody who has been silent for 3 s */
 
 /* ---- Q4 ---- */
@@ -93,10 +93,10 @@ void check_send(node *from, const action *a, node *to)
     world *w = from->world;
     EXPECT(w, a->size > 0 && a->size <= PACKET_BUDGET, "Q5: node %u sends %zu bytes", from->index,
            a->size);
-    EXPECT(w, a->local.family == 0 || address_equal(&a->local, &from->address[0]) ||
-                  address_equal(&a->local, &from->address[1]),
-           "S9: node %u sends from %s, which is not its own", from->index,
-           address_text(&a->local));
+    EXPECT(w,
+           a->local.family == 0 || address_equal(&a->local, &from->address[0]) ||
+               address_equal(&a->local, &from->address[1]),
+           "S9: node %u sends from %s, which is not its own", from->index, address_text(&a->local));
     EXPECT(w, a->remote.ip[0] != 203, "Q11: node %u answers the stranger %s", from->index,
            address_text(&a->remote));
     if (to != NULL)
@@ -113,8 +113,8 @@ void check_turn(node *n)
         const sim_call *c = n->handles[i] ? &w->calls[n->handles[i] - 1] : NULL;
         if (c == NULL || !c->open)
             continue;
-        EXPECT(w, clock <= c->due + TIMER_SLACK, "Q1: call %u of node %u is open after its deadline",
-               n->handles[i] - 1, n->index);
+        EXPECT(w, clock <= c->due + TIMER_SLACK,
+               "Q1: call %u of node %u is open after its deadline", n->handles[i] - 1, n->index);
         EXPECT(w, engine_deadline(n->engine) <= c->due + TIMER_SLACK,
                "Q19: call %u of node %u is open and no timer will end it", n->handles[i] - 1,
                n->index);
@@ -161,8 +161,8 @@ static void check_settled(world *w, const sim_call *c, uint32_t number, const ev
 {
     /* Also small ones go by lane when the application gives them as memory. */
     bool big = c->memory != 0 || number % 16 == 5 || c->reply_size > 1000;
-    bool fine = e->status == STATUS_OK || (big && e->status == STATUS_LANE_UNAVAILABLE &&
-                                           lanes_may_fail(w));
+    bool fine = e->status == STATUS_OK ||
+                (big && e->status == STATUS_LANE_UNAVAILABLE && lanes_may_fail(w));
     EXPECT(w, fine, "Q16: call %u from %u to %u, made after the heal, ends %s", number, c->caller,
            c->target, status_name(e->status));
 }
@@ -233,15 +233,14 @@ void check_peer(node *n, const event *e)
     say(w, "node %u: peer %s is in state %u: %s", n->index, address_text(&e->remote), e->state,
         status_name(e->status));
     EXPECT(w, !w->gentle || e->state != PEER_LOST || e->status != STATUS_LOST,
-           "Q9: node %u calls %s lost, and nothing was wrong", n->index,
-           address_text(&e->remote));
+           "Q9: node %u calls %s lost, and nothing was wrong", n->index, address_text(&e->remote));
 }
 
 static uint8_t state_of(node *n, uint32_t to)
 {
     uint64_t now = node_enter(n);
     uint32_t peer = engine_peer(n->engine, now, &n->dials[to]);
-    peer_view view = { .state = PEER_IDLE };
+    peer_view view = {.state = PEER_IDLE};
     engine_peer_view(n->engine, now, peer, &view);
     node_settle(n);
     return view.state;

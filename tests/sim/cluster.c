@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #define DELAY (100 * NS_PER_US)
-#define JOIN SECONDS(20) /* over which the leaves dial */
-#define IDLE SECONDS(60) /* that are measured */
-#define HUB UINT32_MAX
+#define JOIN  SECONDS(20) /* over which the leaves dial */
+#define IDLE  SECONDS(60) /* that are measured */
+#define HUB   UINT32_MAX
 
 typedef struct {
     uint64_t at, order;
@@ -101,7 +101,7 @@ static void post(star *s, uint32_t from, const action *a)
     uint8_t *bytes = malloc(a->size + sizeof *sender);
     memcpy(bytes, a->bytes, a->size);
     memcpy(bytes + a->size, sender, sizeof *sender);
-    push(s, (due){ .at = s->now + DELAY, .whom = to, .size = (uint32_t)a->size, .bytes = bytes });
+    push(s, (due){.at = s->now + DELAY, .whom = to, .size = (uint32_t)a->size, .bytes = bytes});
 }
 
 static void settle(star *s, uint32_t whom)
@@ -122,7 +122,7 @@ static void settle(star *s, uint32_t whom)
     uint64_t at = engine_deadline(m->engine);
     if (at < m->timer) {
         m->timer = at;
-        push(s, (due){ .at = at < s->now ? s->now : at, .whom = whom });
+        push(s, (due){.at = at < s->now ? s->now : at, .whom = whom});
     }
 }
 
@@ -131,7 +131,7 @@ static void handle(star *s, const due *d)
     member *m = member_of(s, d->whom);
     uint64_t began = d->whom == HUB ? computing() : 0;
     if (d->size > 0) {
-        datagram g = { m->address, s->hub.address, d->bytes, d->size };
+        datagram g = {m->address, s->hub.address, d->bytes, d->size};
         if (d->whom == HUB) {
             memcpy(&g.remote, d->bytes + d->size, sizeof g.remote);
             s->received++;
@@ -200,9 +200,8 @@ static void join(star *s, const config *leaf)
     for (uint32_t i = 0; i < s->count; i++) {
         run_until(s, SECONDS(1) + JOIN / s->count * i);
         member *m = &s->leaves[i];
-        m->address = (address){ .ip = { 10, 1, (uint8_t)(i >> 8), (uint8_t)i },
-                                .port = 2000,
-                                .family = 4 };
+        m->address =
+            (address){.ip = {10, 1, (uint8_t)(i >> 8), (uint8_t)i}, .port = 2000, .family = 4};
         member_start(s, m, leaf);
         uint32_t hub = engine_peer(m->engine, s->now, &s->hub.address);
         engine_peer_watch(m->engine, s->now, hub, true);
@@ -239,7 +238,7 @@ static config leaf_config(void)
 /* Returns the bytes of memory for each peer. */
 static uint64_t measure(uint32_t peers, uint64_t seed)
 {
-    star s = { .count = peers, .now = SECONDS(1), .leaves = calloc(peers, sizeof(member)) };
+    star s = {.count = peers, .now = SECONDS(1), .leaves = calloc(peers, sizeof(member))};
     uint8_t bytes[RANDOM_SEED_SIZE] = "rudp cluster";
     memcpy(bytes + 16, &seed, sizeof seed);
     random_init(&s.chance, bytes);
@@ -247,7 +246,7 @@ static uint64_t measure(uint32_t peers, uint64_t seed)
     hub.ciphers = 1u << CIPHER_PLAIN;
     hub.tcp = false;
     hub.port = 2000;
-    s.hub.address = (address){ .ip = { 10, 0, 0, 1 }, .port = 2000, .family = 4 };
+    s.hub.address = (address){.ip = {10, 0, 0, 1}, .port = 2000, .family = 4};
     member_start(&s, &s.hub, &hub);
     uint64_t before = resident(&s.hub);
     join(&s, &leaf);

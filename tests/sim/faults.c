@@ -66,9 +66,9 @@ static void strike_one_way(world *w)
 static void strike_rebind(world *w)
 {
     node *n = any_node(w);
-    n->source = (address){ .ip = { 198, 51, 100, (uint8_t)(n->index + 1) },
-                           .port = (uint16_t)chance_between(w, 1024, 60000),
-                           .family = 4 };
+    n->source = (address){.ip = {198, 51, 100, (uint8_t)(n->index + 1)},
+                          .port = (uint16_t)chance_between(w, 1024, 60000),
+                          .family = 4};
     say(w, "node %u now appears as %s", n->index, address_text(&n->source));
 }
 
@@ -212,12 +212,12 @@ static const struct {
     void (*strike)(world *w);
     size_t strength; /* where the swarm says how many per 100 s */
 } kinds[] = {
-    { strike_cut, offsetof(swarm, cut) },         { strike_one_way, offsetof(swarm, one_way) },
-    { strike_rebind, offsetof(swarm, rebind) },   { strike_swap, offsetof(swarm, swap) },
-    { strike_stop, offsetof(swarm, stop) },       { strike_pause, offsetof(swarm, pause) },
-    { strike_crash, offsetof(swarm, crash) },     { strike_vanish, offsetof(swarm, vanish) },
-    { strike_close, offsetof(swarm, close) },     { streams_strike, offsetof(swarm, reset) },
-    { network_replay, offsetof(swarm, replay) },  { network_garbage, offsetof(swarm, garbage) },
+    {strike_cut, offsetof(swarm, cut)},        {strike_one_way, offsetof(swarm, one_way)},
+    {strike_rebind, offsetof(swarm, rebind)},  {strike_swap, offsetof(swarm, swap)},
+    {strike_stop, offsetof(swarm, stop)},      {strike_pause, offsetof(swarm, pause)},
+    {strike_crash, offsetof(swarm, crash)},    {strike_vanish, offsetof(swarm, vanish)},
+    {strike_close, offsetof(swarm, close)},    {streams_strike, offsetof(swarm, reset)},
+    {network_replay, offsetof(swarm, replay)}, {network_garbage, offsetof(swarm, garbage)},
 };
 
 static void strike(world *w, void *what, uint64_t kind, uint64_t unused)

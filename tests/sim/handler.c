@@ -60,7 +60,7 @@ static void reply(node *n, serve *s, status how)
     world *w = n->world;
     const sim_call *c = &w->calls[s->call];
     uint64_t size = how == STATUS_OK ? c->reply_size : how == STATUS_CANCELLED ? 0 : s->call % 64;
-    reply_command command = { .request = s->request, .status = (uint8_t)how, .size = size };
+    reply_command command = {.request = s->request, .status = (uint8_t)how, .size = size};
     uint8_t *body = malloc(size && size <= REPLY_ROOM ? size : 1);
     if (size <= REPLY_ROOM && (s->call % 16 != 5 || size == 0 || w->counting)) {
         pattern_fill(s->call, 1, body, size);
@@ -104,15 +104,15 @@ static bool nest(node *n, uint64_t entry, const serve *s)
     const sim_call *c = &w->calls[s->call];
     if (c->depth >= 2 || c->deadline <= w->now + MS(2))
         return false;
-    call_plan p = { .caller = n->index,
-                    .target = chance(w, 500) ? c->caller : (n->index + 1) % w->node_count,
-                    .size = c->size,
-                    .reply_size = c->reply_size,
-                    .timeout = (c->deadline - w->now) / 2,
-                    .does = chance(w, 300) ? DOES_NEST : DOES_REPLY,
-                    .depth = c->depth + 1,
-                    .parent = (uint32_t)entry + 1,
-                    .parent_request = s->request };
+    call_plan p = {.caller = n->index,
+                   .target = chance(w, 500) ? c->caller : (n->index + 1) % w->node_count,
+                   .size = c->size,
+                   .reply_size = c->reply_size,
+                   .timeout = (c->deadline - w->now) / 2,
+                   .does = chance(w, 300) ? DOES_NEST : DOES_REPLY,
+                   .depth = c->depth + 1,
+                   .parent = (uint32_t)entry + 1,
+                   .parent_request = s->request};
     return p.target != n->index && workload_call(w, &p) != UINT32_MAX;
 }
 
@@ -186,8 +186,9 @@ void handler_request(node *n, const event *e)
     uint32_t extension = call % 9;
     uint8_t expected[8];
     pattern_fill(call, 1, expected, sizeof expected);
-    EXPECT(w, c->target == n->index && c->size == e->size && e->extension_size == extension &&
-                  memcmp(e->method + METHOD_SIZE, expected, extension) == 0,
+    EXPECT(w,
+           c->target == n->index && c->size == e->size && e->extension_size == extension &&
+               memcmp(e->method + METHOD_SIZE, expected, extension) == 0,
            "Q3: node %u gets request %u with %llu bytes, made were %llu for node %u", n->index,
            call, (unsigned long long)e->size, (unsigned long long)c->size, c->target);
     if (e->memory != 0)
@@ -199,15 +200,15 @@ void handler_request(node *n, const event *e)
         EXPECT(w, n->serves[i].state == SERVE_FREE || n->serves[i].request != e->id,
                "Q2: node %u gets request id %llx twice", n->index, (unsigned long long)e->id);
     serve *s = free_entry(n);
-    *s = (serve){ .request = e->id,
-                  .deadline = e->deadline,
-                  .memory = e->memory,
-                  .method = e->method,
-                  .body = e->body,
-                  .size = e->size,
-                  .method_size = e->method_size,
-                  .call = call,
-                  .state = SERVE_NEW };
+    *s = (serve){.request = e->id,
+                 .deadline = e->deadline,
+                 .memory = e->memory,
+                 .method = e->method,
+                 .body = e->body,
+                 .size = e->size,
+                 .method_size = e->method_size,
+                 .call = call,
+                 .state = SERVE_NEW};
     uint64_t later = w->counting || chance(w, 800) ? 0 : chance_below(w, MS(20));
     say(w, "node %u gets request %u", n->index, call);
     world_at(w, w->now + later, copied, n, (uint64_t)(s - n->serves), e->id);

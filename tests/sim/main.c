@@ -10,15 +10,16 @@
 
 #include <getopt.h>
 
-static sim_options options = { .seed = 1, .sealed = SIM_BY_SEED };
+static sim_options options = {.seed = 1, .sealed = SIM_BY_SEED};
 
 static void print_again(FILE *out)
 {
     fprintf(out, "again: sim --seed %llu%s%s%s%s", (unsigned long long)options.seed,
             options.udp_only ? " --udp-only" : "", options.lane0_only ? " --lane0-only" : "",
             options.quiet ? " --quiet" : "",
-            options.sealed == SIM_BY_SEED ? "" : options.sealed == SIM_YES ? " --sealed"
-                                                                            : " --plain");
+            options.sealed == SIM_BY_SEED ? ""
+            : options.sealed == SIM_YES   ? " --sealed"
+                                          : " --plain");
     if (options.calls != 0)
         fprintf(out, " --calls %u", options.calls);
     fprintf(out, " --verbose\n");
@@ -33,7 +34,7 @@ void __asan_on_error(void)
 
 static bool run_one(bool twice)
 {
-    step_record steps = { .hash = NULL };
+    step_record steps = {.hash = NULL};
     bool good = seed_run(&options, twice ? &steps : NULL);
     if (good && twice) {
         steps.comparing = true;
@@ -65,15 +66,13 @@ typedef struct {
 static plan read_options(int count, char **words)
 {
     static const struct option known[] = {
-        { "seed", 1, NULL, 's' },       { "seeds", 1, NULL, 'n' },
-        { "from", 1, NULL, 'f' },       { "calls", 1, NULL, 'c' },
-        { "cluster", 1, NULL, 'C' },    { "plain", 0, NULL, 'p' },
-        { "sealed", 0, NULL, 'e' },     { "udp-only", 0, NULL, 'u' },
-        { "lane0-only", 0, NULL, 'l' }, { "quiet", 0, NULL, 'q' },
-        { "verbose", 0, NULL, 'v' },    { "keep-going", 0, NULL, 'k' },
-        { "regressions", 1, NULL, 'r' }, { NULL, 0, NULL, 0 },
+        {"seed", 1, NULL, 's'},        {"seeds", 1, NULL, 'n'},    {"from", 1, NULL, 'f'},
+        {"calls", 1, NULL, 'c'},       {"cluster", 1, NULL, 'C'},  {"plain", 0, NULL, 'p'},
+        {"sealed", 0, NULL, 'e'},      {"udp-only", 0, NULL, 'u'}, {"lane0-only", 0, NULL, 'l'},
+        {"quiet", 0, NULL, 'q'},       {"verbose", 0, NULL, 'v'},  {"keep-going", 0, NULL, 'k'},
+        {"regressions", 1, NULL, 'r'}, {NULL, 0, NULL, 0},
     };
-    plan p = { .from = 1, .good = true };
+    plan p = {.from = 1, .good = true};
     for (int letter; (letter = getopt_long(count, words, "", known, NULL)) != -1;) {
         uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
         switch (letter) {
@@ -110,7 +109,7 @@ static int run_regressions(const char *name)
     while (fgets(line, sizeof line, f) != NULL) {
         if (sscanf(line, "%llu %31s", &seed, option) != 2)
             continue;
-        options = (sim_options){ .seed = seed, .sealed = SIM_BY_SEED };
+        options = (sim_options){.seed = seed, .sealed = SIM_BY_SEED};
         options.quiet = strcmp(option, "--quiet") == 0;
         options.lane0_only = strcmp(option, "--lane0-only") == 0;
         options.udp_only = strcmp(option, "--udp-only") == 0;

@@ -29,13 +29,13 @@ uint64_t memory_make(node *n, uint64_t size, memory_owner owner)
         index++;
     if (index == n->memory_count) {
         n->memories = realloc(n->memories, ++n->memory_count * sizeof *n->memories);
-        n->memories[index] = (memory){ .generation = 0 };
+        n->memories[index] = (memory){.generation = 0};
     }
     memory *m = &n->memories[index];
-    *m = (memory){ .bytes = malloc(size ? size : 1),
-                   .size = size,
-                   .generation = m->generation + 1,
-                   .owner = (uint8_t)owner };
+    *m = (memory){.bytes = malloc(size ? size : 1),
+                  .size = size,
+                  .generation = m->generation + 1,
+                  .owner = (uint8_t)owner};
     return handle_of(n, index);
 }
 
@@ -156,12 +156,12 @@ void memory_alloc(node *n, const action *a)
            "A1: node %u asks for %llu bytes, the limit is %llu", n->index,
            (unsigned long long)a->length, (unsigned long long)n->config.max_message);
     if (w->faulty && chance(w, w->swarm.failing_alloc)) {
-        completion_add(n, &(completion){ .token = a->token, .result = DONE_FAILED });
+        completion_add(n, &(completion){.token = a->token, .result = DONE_FAILED});
         return;
     }
     uint64_t handle = memory_make(n, a->length, MEMORY_ENGINE);
     memory *m = memory_of(n, handle);
     m->received = true;
     memset(m->bytes, 0x5a, m->size);
-    completion_add(n, &(completion){ .token = a->token, .result = DONE_OK, .memory = handle });
+    completion_add(n, &(completion){.token = a->token, .result = DONE_OK, .memory = handle});
 }

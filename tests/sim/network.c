@@ -8,7 +8,7 @@
 
 #include "wire/frame.h"
 
-#define INBOX_MAX 256u /* datagrams in a socket's buffer */
+#define INBOX_MAX  256u /* datagrams in a socket's buffer */
 #define LINK_QUEUE MS(100)
 
 node *network_find(world *w, const address *a)
@@ -39,9 +39,9 @@ static int frame_text(char *out, size_t room, const frame *f)
                         f->transfer_sequence, f->what == CARRIES_REPLY ? "reply" : "request",
                         f->slot, f->sequence);
     case FRAME_TRANSFER:
-        return snprintf(out, room, " TRANSFER %u.%u state %u %s lane %u at %llu",
-                        f->transfer_slot, f->transfer_sequence, f->state, status_name(f->status),
-                        f->lane, (unsigned long long)f->position);
+        return snprintf(out, room, " TRANSFER %u.%u state %u %s lane %u at %llu", f->transfer_slot,
+                        f->transfer_sequence, f->state, status_name(f->status), f->lane,
+                        (unsigned long long)f->position);
     case FRAME_QUERY:
     case FRAME_ABANDON:
         return snprintf(out, room, " %s %u.%u", frame_name(f->type), f->transfer_slot,
@@ -71,8 +71,9 @@ static void describe(world *w, const node *from, const node *to, const action *a
         read_bytes(&r, PACKET_HEADER);
         r.end -= 4;
         packet_prologue_read(&r, &ack);
-        int at = snprintf(text, sizeof text, "packet %llu ack %llu:",
-                          (unsigned long long)header.number, (unsigned long long)ack.ack_largest);
+        int at =
+            snprintf(text, sizeof text, "packet %llu ack %llu:", (unsigned long long)header.number,
+                     (unsigned long long)ack.ack_largest);
         while ((size_t)at < sizeof text - 100 && frame_read(&r, &f) == FRAME_READ)
             at += frame_text(text + at, sizeof text - (size_t)at, &f);
     }
@@ -110,8 +111,8 @@ static void arrive(world *w, void *what, uint64_t from, uint64_t unused)
     (void)unused;
     inbox_entry *d = what;
     node *n = network_find(w, &d->local);
-    if (n == NULL || n->host_down || (from < w->node_count && network_cut(w, (uint32_t)from,
-                                                                          n->index))) {
+    if (n == NULL || n->host_down ||
+        (from < w->node_count && network_cut(w, (uint32_t)from, n->index))) {
         free(d);
         return;
     }
@@ -141,8 +142,8 @@ static void arrive(world *w, void *what, uint64_t from, uint64_t unused)
 
 /* ---- under way ---- */
 
-static inbox_entry *datagram_make(const address *local, const address *remote,
-                                  const uint8_t *bytes, size_t size)
+static inbox_entry *datagram_make(const address *local, const address *remote, const uint8_t *bytes,
+                                  size_t size)
 {
     inbox_entry *d = malloc(sizeof *d + size);
     d->local = *local;
@@ -236,9 +237,9 @@ void network_send(node *from, const action *a)
 
 static address stranger(world *w)
 {
-    return (address){ .ip = { 203, 0, 113, (uint8_t)chance_below(w, 250) },
-                      .port = (uint16_t)(1 + chance_below(w, 60000)),
-                      .family = 4 };
+    return (address){.ip = {203, 0, 113, (uint8_t)chance_below(w, 250)},
+                     .port = (uint16_t)(1 + chance_below(w, 60000)),
+                     .family = 4};
 }
 
 /* A datagram of earlier, from its true source, to where it went then: also after a restart (K4). */
@@ -263,7 +264,7 @@ void network_garbage(world *w)
     size_t size = (size_t)chance_below(w, sizeof bytes + 1);
     random_bytes(&w->chance, bytes, size);
     if (size > 0 && chance(w, 700)) /* a likely kind */
-        bytes[0] = (uint8_t[]){ 0x11, 0x12, 0x20, 0x24 }[chance_below(w, 4)];
+        bytes[0] = (uint8_t[]){0x11, 0x12, 0x20, 0x24}[chance_below(w, 4)];
     const captured *c = &w->captured[chance_below(w, CAPTURED)];
     if (chance(w, 500) && c->size > 0) {
         size = c->size;
@@ -286,7 +287,7 @@ static size_t take_batch(node *n, datagram *batch, inbox_entry **taken)
         n->inbox = d->next;
         n->inbox_count--;
         taken[count] = d;
-        batch[count++] = (datagram){ d->local, d->remote, d->bytes, d->size };
+        batch[count++] = (datagram){d->local, d->remote, d->bytes, d->size};
     }
     if (n->inbox == NULL)
         n->inbox_end = &n->inbox;

@@ -252,9 +252,9 @@ void node_pause(node *n, bool paused)
 void node_addresses(node *n)
 {
     for (uint32_t alias = 0; alias < ALIASES; alias++)
-        n->address[alias] = (address){ .ip = { 10, 0, (uint8_t)alias, (uint8_t)(n->index + 1) },
-                                       .port = (uint16_t)(7000 + n->index),
-                                       .family = 4 };
+        n->address[alias] = (address){.ip = {10, 0, (uint8_t)alias, (uint8_t)(n->index + 1)},
+                                      .port = (uint16_t)(7000 + n->index),
+                                      .family = 4};
     n->source = n->address[0];
 }
 

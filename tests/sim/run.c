@@ -8,7 +8,7 @@
 #include <stdarg.h>
 
 #define SETTLE SECONDS(38)
-#define QUIET SECONDS(75) /* longer than drain_max and a tombstone after a parked peer is lost */
+#define QUIET  SECONDS(75) /* longer than drain_max and a tombstone after a parked peer is lost */
 #define COUNTED_CALLS 20u
 
 static jmp_buf over;
@@ -67,20 +67,20 @@ static void count_next(world *w, void *what, uint64_t unused, uint64_t unused2)
         world_at(w, w->now + MS(60), count_stop, c, 0, 0);
         return;
     }
-    c->call = workload_call(w, &(call_plan){ .caller = 0,
-                                             .target = 1,
-                                             .size = 100,
-                                             .reply_size = 100,
-                                             .timeout = SECONDS(5),
-                                             .duration = c->duration,
-                                             .settled = true });
+    c->call = workload_call(w, &(call_plan){.caller = 0,
+                                            .target = 1,
+                                            .size = 100,
+                                            .reply_size = 100,
+                                            .timeout = SECONDS(5),
+                                            .duration = c->duration,
+                                            .settled = true});
     world_at(w, w->now, count_next, c, 0, 0);
 }
 
 /* One call more goes first, uncounted: it finds a parked session, which is probed at once (L8). */
 static void count_calls(world *w, uint32_t calls, uint64_t duration)
 {
-    counting c = { .left = calls + 1, .call = UINT32_MAX, .duration = duration };
+    counting c = {.left = calls + 1, .call = UINT32_MAX, .duration = duration};
     world_at(w, w->now, count_next, &c, 0, 0);
     world_run(w, w->now + SECONDS(3));
     EXPECT(w, c.left == UINT32_MAX, "Q17: %u calls in a row take over 3 s", calls);

@@ -5,8 +5,8 @@
 #include "streams.h"
 
 #define KERNEL_GIVES_UP SECONDS(4) /* TCP_USER_TIMEOUT and keepalive */
-#define DIAL_GIVES_UP SECONDS(3)
-#define TCP_SEGMENT 1448u
+#define DIAL_GIVES_UP   SECONDS(3)
+#define TCP_SEGMENT     1448u
 #define CAPACITY_HEALED (1u << 20)
 
 /* ---- bytes in order ---- */
@@ -27,17 +27,15 @@ void fifo_push(fifo *f, const uint8_t *bytes, size_t size)
 void fifo_drop(fifo *f)
 {
     free(f->bytes);
-    *f = (fifo){ .bytes = NULL };
+    *f = (fifo){.bytes = NULL};
 }
 
 /* ---- chunks ---- */
 
 static bool blocked(const stream *s)
 {
-    const node *a = s->end[0].owner, *b = s->end[1].owner;
-    if (a == NULL || b == NULL)
-        return false;
-    return network_cut(s->world, a->index, b->index) || network_cut(s->world, b->index, a->index);
+    uint32_t a = s->at[0], b = s->at[1];
+    return network_cut(s->world, a, b) || network_cut(s->world, b, a);
 }
 
 static void lose_patience(world *w, void *what, uint64_t side, uint64_t unused)
@@ -89,8 +87,8 @@ static void chunk_due(world *w, void *what, uint64_t unused, uint64_t unused2)
         if (*last == NULL) {
             world_at(w, w->now + KERNEL_GIVES_UP, lose_patience, s, c->from, 0);
             if (chance(w, 700)) /* the other kernel's keepalive */
-                world_at(w, w->now + chance_between(w, KERNEL_GIVES_UP, SECONDS(6)),
-                         lose_patience, s, !c->from, 0);
+                world_at(w, w->now + chance_between(w, KERNEL_GIVES_UP, SECONDS(6)), lose_patience,
+                         s, !c->from, 0);
         }
         while (*last != NULL)
             last = &(*last)->next;
@@ -113,7 +111,7 @@ static void chunk_send(stream *s, uint8_t from, uint8_t kind, const uint8_t *byt
 {
     world *w = s->world;
     chunk *c = malloc(sizeof *c + size);
-    *c = (chunk){ .stream = s, .from = from, .kind = kind, .size = size };
+    *c = (chunk){.stream = s, .from = from, .kind = kind, .size = size};
     if (size > 0)
         memcpy(c->bytes, bytes, size);
     if (size > 0 && w->faulty && chance(w, w->swarm.corrupt_stream))
@@ -158,6 +156,7 @@ static void end_attach(stream_end *end, node *n)
 {
     end->owner = n;
     end->life = n->life;
+    end->stream->at[end->side] = n->index;
     if (n->end_count == n->end_room) {
         n->end_room = n->end_room ? 2 * n->end_room : 8;
         n->ends = realloc(n->ends, n->end_room * sizeof *n->ends);
@@ -239,8 +238,9 @@ static void dial_gives_up(world *w, void *what, uint64_t unused, uint64_t unused
 static node *listener(world *w, const address *a)
 {
     node *n = network_find(w, a);
-    return n != NULL && (address_equal(a, &n->address[0]) || address_equal(a, &n->address[1])) ? n
-                                                                                              : NULL;
+    return n != NULL && (address_equal(a, &n->address[0]) || address_equal(a, &n->address[1]))
+               ? n
+               : NULL;
 }
 
 static void connect_arrives(world *w, void *what, uint64_t unused, uint64_t unused2)
@@ -290,11 +290,12 @@ static void open_stream(node *n, const action *a)
         s->end[side].stream = s;
         s->end[side].side = side;
     }
+    s->at[1] = n->index; /* until somebody accepts */
     s->end[0].id = a->connection;
     s->end[0].state = END_OPENING;
     end_attach(&s->end[0], n);
-    world_at(w, w->now + 2 * w->swarm.delay + chance_below(w, w->swarm.jitter + 1),
-             connect_arrives, s, 0, 0);
+    world_at(w, w->now + 2 * w->swarm.delay + chance_below(w, w->swarm.jitter + 1), connect_arrives,
+             s, 0, 0);
 }
 
 static void shut(stream_end *end)
@@ -329,8 +330,8 @@ void streams_act(node *n, const action *a)
         return;
     }
     stream_end *end = end_of(n, a->connection);
-    EXPECT(w, end != NULL, "M4: node %u gives action %d for connection %u, which is gone",
-           n->index, (int)a->kind, a->connection);
+    EXPECT(w, end != NULL, "M4: node %u gives action %d for connection %u, which is gone", n->index,
+           (int)a->kind, a->connection);
     if (a->kind == ACTION_SHUT) {
         shut(end);
         return;

@@ -30,7 +30,7 @@ typedef enum {
     END_OPENING,   /* connect() is under way */
     END_ACCEPTING, /* in the listener's queue */
     END_OPEN,
-    END_OVER,      /* engine knows or said so; GONE follows when nothing is outstanding */
+    END_OVER, /* engine knows or said so; GONE follows when nothing is outstanding */
     END_GONE,
 } end_state;
 
@@ -47,15 +47,15 @@ typedef enum { READING_HEAD, READING_WAITS, READING_BODY, READING_TRAILER, READI
 struct stream;
 
 struct stream_end {
-    node *owner;         /* NULL: nobody accepted */
+    node *owner; /* NULL: nobody accepted */
     struct stream *stream;
-    uint64_t life;       /* of the owner */
-    uint32_t id;         /* the engine's */
+    uint64_t life; /* of the owner */
+    uint32_t id;   /* the engine's */
     uint8_t side, state;
     bool bulk;
-    bool outcome_due;    /* result of the OPEN is known and not told yet */
+    bool outcome_due; /* result of the OPEN is known and not told yet */
     uint8_t outcome;
-    bool ended, reset;   /* the peer's FIN or RST arrived; FIN counts behind the bytes of `in` */
+    bool ended, reset; /* the peer's FIN or RST arrived; FIN counts behind the bytes of `in` */
     uint64_t gone_at;
     size_t unsent_told;
     fifo in, out;
@@ -82,11 +82,12 @@ typedef struct stream {
     world *world;
     struct stream *next;
     stream_end end[2];
+    uint32_t at[2];       /* the nodes, also when their processes are gone */
     address remote, seen; /* dialled address; what the acceptor sees */
     uint32_t capacity;
     uint32_t segment_size; /* TCP_MAXSEG */
-    size_t under_way[2];  /* by sender's side, held ones included */
-    uint64_t arrived[2];  /* when the last chunk arrives: order is kept */
+    size_t under_way[2];   /* by sender's side, held ones included */
+    uint64_t arrived[2];   /* when the last chunk arrives: order is kept */
     bool dead[2];
     chunk *held[2];
     bool slow;

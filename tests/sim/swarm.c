@@ -67,8 +67,8 @@ static bool is_gentle(const world *w, const swarm *s)
 void swarm_draw(world *w)
 {
     swarm *s = &w->swarm;
-    *s = (swarm){ .delay = chance_between(w, 20 * NS_PER_US, chance(w, 700) ? MS(1) : MS(60)),
-                  .stop_max = SECONDS(2) };
+    *s = (swarm){.delay = chance_between(w, 20 * NS_PER_US, chance(w, 700) ? MS(1) : MS(60)),
+                 .stop_max = SECONDS(2)};
     s->jitter = chance(w, 700) ? chance_below(w, s->delay / 2 + 1) : chance_below(w, MS(40));
     s->watch = sometimes(w, 400, 300);
     if (!w->options.quiet) {

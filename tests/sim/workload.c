@@ -63,19 +63,19 @@ static sim_call *call_record(world *w, const call_plan *p)
         w->calls = realloc(w->calls, w->call_room * sizeof *w->calls);
     }
     sim_call *c = &w->calls[w->call_count++];
-    *c = (sim_call){ .caller = p->caller,
-                     .target = p->target,
-                     .size = p->size,
-                     .reply_size = p->reply_size,
-                     .duration = p->duration,
-                     .does = (uint8_t)p->does,
-                     .settled = p->settled,
-                     .depth = p->depth,
-                     .parent = p->parent,
-                     .parent_request = p->parent_request,
-                     .begun = w->now,
-                     .deadline = w->now + p->timeout,
-                     .caller_life = w->nodes[p->caller].life };
+    *c = (sim_call){.caller = p->caller,
+                    .target = p->target,
+                    .size = p->size,
+                    .reply_size = p->reply_size,
+                    .duration = p->duration,
+                    .does = (uint8_t)p->does,
+                    .settled = p->settled,
+                    .depth = p->depth,
+                    .parent = p->parent,
+                    .parent_request = p->parent_request,
+                    .begun = w->now,
+                    .deadline = w->now + p->timeout,
+                    .caller_life = w->nodes[p->caller].life};
     return c;
 }
 
@@ -93,15 +93,15 @@ static void submit(node *n, uint32_t number, uint32_t peer, uint64_t timeout)
     c->due = node_clock(n) + timeout;
     c->handle = (uint64_t)++n->generations[index] << 24 | index;
     c->open = true;
-    call_command command = { .handle = c->handle,
-                             .peer = peer,
-                             .owner = (uint8_t)number,
-                             .deadline = c->due,
-                             .method = method,
-                             .method_size = METHOD_SIZE,
-                             .extension = extension,
-                             .extension_size = (uint16_t)(number % (sizeof extension + 1)),
-                             .size = c->size };
+    call_command command = {.handle = c->handle,
+                            .peer = peer,
+                            .owner = (uint8_t)number,
+                            .deadline = c->due,
+                            .method = method,
+                            .method_size = METHOD_SIZE,
+                            .extension = extension,
+                            .extension_size = (uint16_t)(number % (sizeof extension + 1)),
+                            .size = c->size};
     uint64_t around = METHOD_SIZE + (uint64_t)command.extension_size;
     uint8_t *body = NULL;
     if (around + c->size <= REQUEST_ROOM && (number % 16 != 3 || w->counting)) {
@@ -196,8 +196,7 @@ static void event_done(node *n, const event *e)
            (unsigned long long)e->id);
     uint32_t number = n->handles[index] - 1;
     sim_call *c = &w->calls[number];
-    EXPECT(w, c->handle == e->id && c->open, "Q1: call %u of node %u ends twice", number,
-           n->index);
+    EXPECT(w, c->handle == e->id && c->open, "Q1: call %u of node %u ends twice", number, n->index);
     c->open = false;
     c->done = true;
     c->status = e->status;
@@ -226,8 +225,9 @@ void workload_event(node *n, const event *e)
     case EVENT_REQUEST: handler_request(n, e); break;
     case EVENT_CANCEL: handler_cancel(n, e->id); break;
     case EVENT_PEER: check_peer(n, e); break;
-    case EVENT_STRANGER: say(n->world, "node %u: stranger %s", n->index,
-                             address_text(&e->remote)); break;
+    case EVENT_STRANGER:
+        say(n->world, "node %u: stranger %s", n->index, address_text(&e->remote));
+        break;
     default: broken(n->world, "Q1: node %u: event of kind %d", n->index, (int)e->kind);
     }
 }
@@ -275,12 +275,12 @@ static behaviour draw_behaviour(world *w)
 
 static void random_call(world *w)
 {
-    call_plan p = { .caller = (uint32_t)chance_below(w, w->node_count),
-                    .size = draw_size(w),
-                    .reply_size = draw_size(w),
-                    .timeout = MS(chance_between(w, 5, chance(w, 300) ? 20000 : 2000)),
-                    .duration = chance(w, 500) ? 0 : chance_below(w, MS(100)),
-                    .does = draw_behaviour(w) };
+    call_plan p = {.caller = (uint32_t)chance_below(w, w->node_count),
+                   .size = draw_size(w),
+                   .reply_size = draw_size(w),
+                   .timeout = MS(chance_between(w, 5, chance(w, 300) ? 20000 : 2000)),
+                   .duration = chance(w, 500) ? 0 : chance_below(w, MS(100)),
+                   .does = draw_behaviour(w)};
     p.target = (uint32_t)chance_below(w, w->node_count - 1);
     p.target += p.target >= p.caller;
     if (p.does == DOES_SLEEP)
@@ -313,10 +313,10 @@ static void settled_call(world *w, void *what, uint64_t unused, uint64_t pairing
 {
     (void)what;
     (void)unused;
-    call_plan p = { .caller = (uint32_t)(pairing >> 32),
-                    .target = (uint32_t)pairing,
-                    .timeout = SECONDS(20),
-                    .settled = true };
+    call_plan p = {.caller = (uint32_t)(pairing >> 32),
+                   .target = (uint32_t)pairing,
+                   .timeout = SECONDS(20),
+                   .settled = true};
     uint64_t max = w->nodes[0].config.max_message;
     if (chance(w, 200))
         p.size = chance_below(w, max + 1);
@@ -342,11 +342,13 @@ static void first_call(world *w, void *what, uint64_t pairing, uint64_t unused)
 {
     (void)what;
     (void)unused;
-    uint32_t call = workload_call(w, &(call_plan){ .caller = (uint32_t)(pairing >> 32),
-                                                   .target = (uint32_t)pairing,
-                                                   .timeout = SECONDS(20) });
+    uint32_t call = workload_call(w, &(call_plan){.caller = (uint32_t)(pairing >> 32),
+                                                  .target = (uint32_t)pairing,
+                                                  .timeout = SECONDS(20)});
     bool lanes_only = w->options.lane0_only || w->swarm.udp_blocked;
-    uint64_t patience = lanes_only ? SECONDS(8) : SECONDS(2); /* kernels wait for lost segments */
+    /* Connections that died without a word stay dead: they are found out one after the other. */
+    bool dead = w->swarm.silent > 0 || w->swarm.half_open > 0;
+    uint64_t patience = lanes_only ? SECONDS(8) : dead ? SECONDS(4) : SECONDS(2);
     if (call != UINT32_MAX)
         world_at(w, w->now + patience, look_at_first, NULL, call, 0);
 }
@@ -362,8 +364,8 @@ void workload_healed(world *w)
             uint64_t pairing = (uint64_t)from << 32 | to;
             world_at(w, w->now, first_call, NULL, pairing, 0);
             for (uint32_t i = 0; i < 6; i++)
-                world_at(w, w->now + HANDLERS_END + chance_below(w, SECONDS(3)), settled_call,
-                         NULL, 0, pairing);
+                world_at(w, w->now + HANDLERS_END + chance_below(w, SECONDS(3)), settled_call, NULL,
+                         0, pairing);
         }
     }
 }

@@ -46,23 +46,23 @@ static happening queue_pop(world *w)
 
 void world_at(world *w, uint64_t at, happening_run run, void *what, uint64_t a, uint64_t b)
 {
-    queue_push(w, (happening){ .at = at < w->now ? w->now : at,
-                               .order = w->order++,
-                               .run = run,
-                               .what = what,
-                               .a = a,
-                               .b = b });
+    queue_push(w, (happening){.at = at < w->now ? w->now : at,
+                              .order = w->order++,
+                              .run = run,
+                              .what = what,
+                              .a = a,
+                              .b = b});
 }
 
 void world_at_owned(world *w, uint64_t at, happening_run run, void *what, uint64_t a, uint64_t b)
 {
-    queue_push(w, (happening){ .at = at < w->now ? w->now : at,
-                               .order = w->order++,
-                               .run = run,
-                               .what = what,
-                               .a = a,
-                               .b = b,
-                               .owned = true });
+    queue_push(w, (happening){.at = at < w->now ? w->now : at,
+                              .order = w->order++,
+                              .run = run,
+                              .what = what,
+                              .a = a,
+                              .b = b,
+                              .owned = true});
 }
 
 #define HAPPENINGS_MAX 20000000u /* of one seed: a world that never comes to rest is a finding */

@@ -32,9 +32,9 @@
 #include "base/time.h"
 #include "engine/engine.h"
 
-#define NODES_MAX 6u
-#define ALIASES 2u /* addresses of one node (S9) */
-#define MS(n) ((uint64_t)(n) * NS_PER_MS)
+#define NODES_MAX  6u
+#define ALIASES    2u /* addresses of one node (S9) */
+#define MS(n)      ((uint64_t)(n) * NS_PER_MS)
 #define SECONDS(n) ((uint64_t)(n) * NS_PER_S)
 
 typedef struct world world;
@@ -45,11 +45,11 @@ enum { SIM_NO = 0, SIM_YES = 1, SIM_BY_SEED = 2 };
 
 typedef struct {
     uint64_t seed;
-    uint32_t calls;   /* of the fault phase; 0: by seed */
-    uint8_t sealed;   /* SIM_... */
-    bool udp_only;    /* config.tcp is off */
-    bool lane0_only;  /* config.udp is off */
-    bool quiet;       /* no faults at all */
+    uint32_t calls;  /* of the fault phase; 0: by seed */
+    uint8_t sealed;  /* SIM_... */
+    bool udp_only;   /* config.tcp is off */
+    bool lane0_only; /* config.udp is off */
+    bool quiet;      /* no faults at all */
     bool verbose;
 } sim_options;
 
@@ -64,12 +64,12 @@ typedef struct {
     uint32_t reset, silent, refuse, corrupt_stream, half_open, slow_stream;
     uint32_t kernel_full, socket_full, ring_full;
     uint32_t forged_icmp, icmp, replay, garbage, rotate, watch, failing_alloc;
-    uint64_t stop_max;   /* ns, longest stop */
-    uint64_t lateness;   /* ns, of turns */
-    uint64_t completion; /* ns, longest delay of WRITE, READ, ALLOC */
+    uint64_t stop_max;                            /* ns, longest stop */
+    uint64_t lateness;                            /* ns, of turns */
+    uint64_t completion;                          /* ns, longest delay of WRITE, READ, ALLOC */
     bool udp_blocked, tcp_blocked, stays_blocked; /* by a middlebox; also after the heal */
     bool aliases;
-    bool drifting;       /* clocks run at different speeds */
+    bool drifting; /* clocks run at different speeds */
 } swarm;
 
 /* ---- one call, as the omniscient see it ---- */
@@ -77,11 +77,11 @@ typedef struct {
 typedef enum {
     DOES_REPLY,
     DOES_RAISE,
-    DOES_REFUSE,       /* NO_METHOD or BAD_REQUEST */
-    DOES_BUSY,         /* refuses as busy, now and then */
+    DOES_REFUSE, /* NO_METHOD or BAD_REQUEST */
+    DOES_BUSY,   /* refuses as busy, now and then */
     DOES_IGNORE_CANCEL,
-    DOES_NEST,         /* calls somebody else first */
-    DOES_SLEEP,        /* far beyond the deadline */
+    DOES_NEST,  /* calls somebody else first */
+    DOES_SLEEP, /* far beyond the deadline */
     BEHAVIOURS
 } behaviour;
 
@@ -92,20 +92,20 @@ typedef struct {
     const uint8_t *body; /* of the reply, until it is taken */
     uint64_t body_size;
     uint64_t size, reply_size;
-    uint64_t duration;   /* of the handler */
+    uint64_t duration; /* of the handler */
     uint64_t begun, ended;
     uint64_t caller_life, target_life;
-    uint64_t memory;     /* of the request, when too big for a packet */
+    uint64_t memory; /* of the request, when too big for a packet */
     uint32_t caller, target, depth;
-    uint32_t runs;       /* handlers started: the journal */
-    uint32_t parent;     /* serve of the caller's node that waits for it, +1 */
+    uint32_t runs;   /* handlers started: the journal */
+    uint32_t parent; /* serve of the caller's node that waits for it, +1 */
     uint64_t parent_request;
     uint8_t does;
     uint8_t status, outcome;
-    bool open;           /* given to an engine that still lives, and no DONE yet */
+    bool open; /* given to an engine that still lives, and no DONE yet */
     bool done;
-    bool cancelled;      /* by the application */
-    bool settled;        /* begun after the heal: must succeed */
+    bool cancelled; /* by the application */
+    bool settled;   /* begun after the heal: must succeed */
 } sim_call;
 
 /* One request at its answerer. */
@@ -129,12 +129,12 @@ typedef enum { MEMORY_FREE, MEMORY_ENGINE, MEMORY_APPLICATION } memory_owner;
 typedef struct {
     uint8_t *bytes;
     uint64_t size;
-    uint64_t verified;   /* contiguous prefix that READs have verified */
-    uint32_t users;      /* WRITEs and READs under way */
+    uint64_t verified; /* contiguous prefix that READs have verified */
+    uint32_t users;    /* WRITEs and READs under way */
     uint32_t generation;
     uint8_t owner;
-    bool received;       /* made by ALLOC */
-    bool reading;        /* a READ is under way; at most one (T2) */
+    bool received; /* made by ALLOC */
+    bool reading;  /* a READ is under way; at most one (T2) */
 } memory;
 
 typedef struct {
@@ -159,28 +159,28 @@ typedef struct stream_end stream_end;
 
 struct node {
     world *world;
-    engine *engine;      /* NULL: the process does not exist */
+    engine *engine; /* NULL: the process does not exist */
     void *memory;
     config config;
     hello_keys keys;
-    uint64_t life;       /* how often it was started */
+    uint64_t life; /* how often it was started */
     int64_t clock_offset;
     int64_t drift_ppm;
     uint32_t index;
-    bool stopped;        /* nothing runs (SIGSTOP, suspend) */
-    bool paused;         /* the application takes no events */
-    bool host_down;      /* vanished without a word */
-    bool closing;        /* its engine is closed, the process ends soon */
-    bool in_verb;        /* between node_enter and node_settle */
-    bool all_wanted;     /* the last drain left nothing out */
-    uint64_t busy_since; /* start of the last stop, for Q9 */
-    uint64_t turn_at;    /* when the next turn is armed, TIME_NEVER: none */
+    bool stopped;                    /* nothing runs (SIGSTOP, suspend) */
+    bool paused;                     /* the application takes no events */
+    bool host_down;                  /* vanished without a word */
+    bool closing;                    /* its engine is closed, the process ends soon */
+    bool in_verb;                    /* between node_enter and node_settle */
+    bool all_wanted;                 /* the last drain left nothing out */
+    uint64_t busy_since;             /* start of the last stop, for Q9 */
+    uint64_t turn_at;                /* when the next turn is armed, TIME_NEVER: none */
     uint64_t send_from, events_from; /* before these moments SEND, EVENT are not wanted */
     uint64_t last_turn;
     uint32_t turns_now;  /* at one moment: a spinning engine is found by it */
     uint64_t last_clock; /* newest now given to the engine */
     address address[ALIASES];
-    address source;      /* what others see as the sender: its NAT's (S8) */
+    address source;           /* what others see as the sender: its NAT's (S8) */
     address dials[NODES_MAX]; /* where it looks for each other node */
     uint64_t kernel_drops;
     inbox_entry *inbox, **inbox_end;
@@ -191,7 +191,7 @@ struct node {
     uint32_t completion_count, completion_room;
     memory *memories;
     uint32_t memory_count;
-    uint32_t *handles;   /* call + 1 by index of the handle */
+    uint32_t *handles; /* call + 1 by index of the handle */
     uint32_t *generations;
     serve *serves;
     uint32_t serve_count;
@@ -204,7 +204,7 @@ typedef void (*happening_run)(world *w, void *what, uint64_t a, uint64_t b);
 typedef struct {
     uint64_t at, order;
     happening_run run;
-    void *what;          /* freed by the world at its end, if owned and not yet run */
+    void *what; /* freed by the world at its end, if owned and not yet run */
     uint64_t a, b;
     bool owned;
 } happening;
@@ -218,9 +218,9 @@ typedef struct captured {
 #define CAPTURED 32u
 
 typedef struct {
-    uint64_t *hash;      /* one entry for each step of the first run */
+    uint64_t *hash; /* one entry for each step of the first run */
     size_t count, room;
-    bool comparing;      /* second run */
+    bool comparing; /* second run */
     size_t at;
 } step_record;
 
@@ -230,7 +230,7 @@ typedef struct pair {
     uint64_t heard;       /* when the last datagram or byte arrived this way */
     uint64_t window_from; /* Q7 */
     uint32_t window_count;
-    uint64_t datagrams;   /* that were sent this way */
+    uint64_t datagrams; /* that were sent this way */
 } pair;
 
 struct world {
@@ -239,16 +239,16 @@ struct world {
     random_source chance;
     uint64_t now;
     uint64_t order;
-    happening *queue;     /* a heap */
+    happening *queue; /* a heap */
     size_t queue_count, queue_room;
     node nodes[NODES_MAX];
     uint32_t node_count;
     bool sealed;
-    uint8_t rotation;     /* K9: how far the change of the cluster key is, 0 to 3 */
-    bool faulty;          /* before the heal */
-    bool gentle;          /* nothing in this seed entitles anybody to call another lost (Q9) */
-    bool counting;        /* Q17: applications do nothing unusual */
-    uint64_t healed;      /* when */
+    uint8_t rotation; /* K9: how far the change of the cluster key is, 0 to 3 */
+    bool faulty;      /* before the heal */
+    bool gentle;      /* nothing in this seed entitles anybody to call another lost (Q9) */
+    bool counting;    /* Q17: applications do nothing unusual */
+    uint64_t healed;  /* when */
     uint8_t keys[2][AEAD_KEY];
     pair pairs[NODES_MAX][NODES_MAX]; /* from, to */
     sim_call *calls;
@@ -256,9 +256,9 @@ struct world {
     uint32_t calls_planned;
     captured captured[CAPTURED];
     uint32_t captured_count;
-    uint64_t *nonces;     /* Q4: a set of digests */
+    uint64_t *nonces; /* Q4: a set of digests */
     size_t nonce_count, nonce_room;
-    
+
     step_record *steps;
     struct stream *streams;
     uint64_t packets, bulk_bytes, happenings, succeeded, handlers;
@@ -281,19 +281,19 @@ uint64_t chance_between(world *w, uint64_t low, uint64_t high);
 /* One step of the trace (Q12): every number in it counts. And one line of it, if verbose. */
 void step(world *w, uint64_t a, uint64_t b, uint64_t c);
 void step_bytes(world *w, const uint8_t *bytes, size_t size);
-#define say(w, ...)                                                                               \
-    do {                                                                                          \
-        if ((w)->options.verbose)                                                                 \
-            say_line((w), __VA_ARGS__);                                                           \
+#define say(w, ...)                                                                                \
+    do {                                                                                           \
+        if ((w)->options.verbose)                                                                  \
+            say_line((w), __VA_ARGS__);                                                            \
     } while (0)
 void say_line(world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* An oracle was broken: prints the message, the seed and how to run it again; ends the seed. */
 _Noreturn void broken(world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#define EXPECT(w, condition, ...)                                                                 \
-    do {                                                                                          \
-        if (!(condition))                                                                         \
-            broken((w), __VA_ARGS__);                                                             \
+#define EXPECT(w, condition, ...)                                                                  \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            broken((w), __VA_ARGS__);                                                              \
     } while (0)
 
 /* ---- node.c ---- */
@@ -305,7 +305,7 @@ void node_stop(node *n, bool stopped);
 void node_pause(node *n, bool paused);
 bool node_runs(const node *n);
 
-uint64_t node_clock(const node *n);                     /* the engine's now */
+uint64_t node_clock(const node *n);                      /* the engine's now */
 uint64_t node_world_time(const node *n, uint64_t clock); /* the first moment that shows it */
 void node_wake(node *n, uint64_t delay);
 
@@ -391,13 +391,13 @@ void faults_heal(world *w);
 
 void check_begin(world *w);
 void check_send(node *from, const action *a, node *to);
-void check_turn(node *n);             /* after a turn with nothing left out */
+void check_turn(node *n); /* after a turn with nothing left out */
 void check_done(node *n, uint32_t call, const event *e);
 void check_start(node *n, const serve *s);
 void check_peer(node *n, const event *e);
 bool check_reached(node *n, uint32_t to); /* Q13 */
-void check_idle(world *w);            /* Q6, Q10 */
-void check_journal(world *w);         /* Q2 */
+void check_idle(world *w);                /* Q6, Q10 */
+void check_journal(world *w);             /* Q2 */
 void check_cut(world *w, uint32_t from, uint32_t to, uint64_t since);
 void check_free(world *w);
 
