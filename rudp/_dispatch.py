@@ -96,7 +96,9 @@ class Dispatcher(abc.ABC):
 
     # ---- what the two nodes differ in ----
 
-    def _start(self, method: Method, request: Request, args: Any, kwargs: Any) -> None:  # noqa: B027
+    def _start(  # noqa: B027
+        self, method: Method, request: Request, args: Any, kwargs: Any
+    ) -> None:
         """Run a coroutine function; a blocking node has none registered."""
 
     @abc.abstractmethod

@@ -132,7 +132,9 @@ class Node:
     def view(self) -> Any:
         """What this node knows of the other."""
         out = self.ffi.new("peer_view *")
-        assert self.lib.engine_peer_view(self.at, self.pair.now, self.peer(self.pair.other(self)), out)
+        assert self.lib.engine_peer_view(
+            self.at, self.pair.now, self.peer(self.pair.other(self)), out
+        )
         return out
 
     def call(
@@ -198,6 +200,10 @@ class Node:
     @property
     def all_free(self) -> bool:
         return bool(self.lib.engine_all_free(self.at))
+
+    @property
+    def idle(self) -> bool:
+        return bool(self.lib.engine_idle(self.at))
 
     # ---- the loop ----
 

@@ -70,7 +70,7 @@ def cells_of(body: str, events: list[str]) -> list[str]:
 def rows_of(machine: Machine, events: list[str]) -> dict[str, list[str]]:
     """State to next state for each event, in full names."""
     text = without_comments((ENGINE / machine.file).read_text())
-    aliases = dict(re.findall(r"^#define (\w+) (\w+)$", text, re.MULTILINE))
+    aliases = dict(re.findall(r"^#define (\w+) +(\w+)$", text, re.MULTILINE))
     start = text.index("= {", text.index(f" {machine.table}["))
     body = text[start : text.index("\n};", start)]
     rows = {}

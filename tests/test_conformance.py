@@ -286,7 +286,9 @@ def test_what_surrounds_a_sealed_handshake_is_read_too(dialler, acceptor, values
     assert (second.dialler, second.acceptor) == (dialler, acceptor)
     assert len(first.body) == len(payload) + wire.NOISE_OVERHEAD
     assert len(second.body) == len(payload) + wire.NOISE_OVERHEAD + 20
-    assert payload not in bytes(first.body)  # the padding after it is all zeros, as a payload may be
+    assert payload not in bytes(
+        first.body
+    )  # the padding after it is all zeros, as a payload may be
     assert payload not in bytes(second.body)
     with pytest.raises(wire.MalformedError):
         wire.read_hello(made.first, cluster_key=bytes(32))

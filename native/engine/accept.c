@@ -157,8 +157,8 @@ static bool may_answer(engine *e, uint64_t now, const parameters *theirs)
     return counter_remember(e, theirs);
 }
 
-bool dial_got_first(engine *e, uint64_t now, const path *from, uint32_t over,
-                    uint8_t *bytes, size_t size)
+bool dial_got_first(engine *e, uint64_t now, const path *from, uint32_t over, uint8_t *bytes,
+                    size_t size)
 {
     e->counters.hellos_received++;
     if (e->closed || e->draining)

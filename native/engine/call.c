@@ -13,6 +13,7 @@
 /* An OFFER's frame without method and extension. */
 #define OFFER_OVERHEAD (FRAME_HEAD + 30u)
 
+/* clang-format off */
 const uint8_t call_app_table[APP_GONE + 1][CALL_APP_EVENTS] = {
     /*             SUBMITTED  ANSWERED   GIVEN_UP   TELLING   TAKING    FORGOTTEN */
     [APP_FREE] =  {APP_OPEN,  STAY,      NEVER,     NEVER,    NEVER,    NEVER},
@@ -21,13 +22,15 @@ const uint8_t call_app_table[APP_GONE + 1][CALL_APP_EVENTS] = {
     [APP_TOLD] =  {NEVER,     STAY,      NEVER,     NEVER,    APP_GONE, NEVER},
     [APP_GONE] =  {NEVER,     STAY,      NEVER,     NEVER,    NEVER,    APP_FREE},
 };
+/* clang-format on */
 
-#define WAITING WIRE_WAITING
-#define SENT WIRE_SENT
-#define ACKED WIRE_ACKED
+#define WAITING   WIRE_WAITING
+#define SENT      WIRE_SENT
+#define ACKED     WIRE_ACKED
 #define CANCELLED WIRE_CANCELLING
-#define NONE WIRE_NONE
+#define NONE      WIRE_NONE
 
+/* clang-format off */
 const uint8_t call_wire_table[WIRE_CANCELLING + 1][WIRE_EVENTS] = {
     /*                  QUEUED   DISPATCH GOT_ACK GOT_BUSY GOT_END CANCEL     REQUEUED LEFT */
     [WIRE_NONE] =       {WAITING, NEVER,  STAY,   STAY,    STAY,   NEVER,     NEVER,   NEVER},
@@ -36,6 +39,7 @@ const uint8_t call_wire_table[WIRE_CANCELLING + 1][WIRE_EVENTS] = {
     [WIRE_ACKED] =      {NEVER,   NEVER,  STAY,   WAITING, NONE,   CANCELLED, NEVER,   NONE},
     [WIRE_CANCELLING] = {NEVER,   NEVER,  STAY,   NONE,    NONE,   NEVER,     NEVER,   NONE},
 };
+/* clang-format on */
 
 #undef WAITING
 #undef SENT

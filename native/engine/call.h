@@ -25,17 +25,17 @@ typedef enum { APP_FREE, APP_OPEN, APP_READY, APP_TOLD, APP_GONE } call_app;
 typedef enum { WIRE_NONE, WIRE_WAITING, WIRE_SENT, WIRE_ACKED, WIRE_CANCELLING } call_wire;
 
 typedef struct call {
-    list_link at;       /* peer.waiting or session.calls, by wire */
-    list_link telling;  /* among the engine's events due */
+    list_link at;      /* peer.waiting or session.calls, by wire */
+    list_link telling; /* among the engine's events due */
     message request;
     message cancel;
-    timer deadline;     /* also the busy retry, whichever is earlier */
-    uint64_t due;       /* ns */
-    uint64_t retry_at;  /* ns: busy, try again then; 0: not waiting for that */
+    timer deadline;        /* also the busy retry, whichever is earlier */
+    uint64_t due;          /* ns */
+    uint64_t retry_at;     /* ns: busy, try again then; 0: not waiting for that */
     uint64_t cancelled_at; /* ns: since when wire is CANCELLING */
     uint64_t handle;
     peer *peer;
-    session *session;   /* while wire is not NONE or WAITING */
+    session *session; /* while wire is not NONE or WAITING */
     uint32_t index;
     uint32_t sequence;
     uint16_t slot;
@@ -52,9 +52,9 @@ typedef struct call {
     uint32_t body_size; /* of the body alone */
     uint64_t memory;    /* big request: not yet handed to a transfer; 0 after */
     uint64_t memory_size;
-    transfer *sending;  /* big request under way */
+    transfer *sending;   /* big request under way */
     transfer *receiving; /* big reply under way */
-    uint8_t *reply;     /* the same cell, with a small reply (Rule 10) */
+    uint8_t *reply;      /* the same cell, with a small reply (Rule 10) */
     uint64_t reply_size;
     uint64_t reply_memory; /* big reply */
     uint8_t reply_pool;    /* credit_kind of the next */

@@ -9,13 +9,13 @@
 #define PASSED_MOST 64u /* big calls without a transfer slot that smaller ones may pass at a time */
 
 /* Rule 10: 4 ms, doubling to 512 ms, each within half and one and a half of that. */
-#define BUSY_PAUSE (4 * NS_PER_MS)
+#define BUSY_PAUSE     (4 * NS_PER_MS)
 #define BUSY_DOUBLINGS 7u
 
 /* P7: retries are limited to a fifth of all calls and ten a second beside; tenths of a retry. */
 #define RETRY_PER_CALL 2u
-#define RETRY_PER_S 100u
-#define RETRY_MOST 1000u
+#define RETRY_PER_S    100u
+#define RETRY_MOST     1000u
 
 typedef enum { SENT_OFF, ENDED, NO_SLOT, NO_TRANSFER } dispatched;
 

@@ -258,10 +258,8 @@ static bool said_by_receiver(status why)
     case STATUS_TOO_LARGE:
     case STATUS_CLOSED:
     case STATUS_BUFFER_CHANGED:
-    case STATUS_NO_MEMORY:
-        return true;
-    default:
-        return false;
+    case STATUS_NO_MEMORY: return true;
+    default: return false;
     }
 }
 

@@ -6,16 +6,16 @@
 #include "engine/route.h"
 #include "engine/state.h"
 
-#define DIAL_LIFE (5 * NS_PER_S)       /* without an answer: calls end UNREACHABLE */
-#define DIAL_REFUSED_LIFE NS_PER_S     /* refused all the while: nothing listens there */
-#define DIAL_AGAIN NS_PER_S            /* between dials while somebody watches */
-#define DIAL_TABLE_FULL (100 * NS_PER_MS)
-#define TRIES 4u                       /* hello states kept, so that late answers still fit */
+#define DIAL_LIFE         (5 * NS_PER_S) /* without an answer: calls end UNREACHABLE */
+#define DIAL_REFUSED_LIFE NS_PER_S       /* refused all the while: nothing listens there */
+#define DIAL_AGAIN        NS_PER_S       /* between dials while somebody watches */
+#define DIAL_TABLE_FULL   (100 * NS_PER_MS)
+#define TRIES             4u /* hello states kept, so that late answers still fit */
 
 /* One message 1 that may still be answered. */
 typedef struct {
     hello_state state;
-    uint64_t sent;    /* ns, 0: none */
+    uint64_t sent; /* ns, 0: none */
     uint64_t counter;
 } dial_try;
 
@@ -86,8 +86,7 @@ void dial_start(engine *e, uint64_t now, peer *p)
         timer_arm(&e->timers, &p->dial, now + DIAL_TABLE_FULL);
         return;
     }
-    p->dial_began = now;
-    p->refused_at = p->unverified_at = 0;
+    p->unverified_at = 0;
     dial_for(p, s);
     peer_changed(e, now, p);
 }
@@ -230,16 +229,10 @@ void dial_expired(engine *e, uint64_t now, session *s)
     timer_arm(&e->timers, &s->life, now + retry_pause(e, s));
 }
 
-void dial_refused(engine *e, uint64_t now, session *s)
+void dial_refused(session *s)
 {
-    (void)e;
-    if (s->state != SESSION_DIALLING)
-        return;
-    if (s->refusals < UINT8_MAX)
+    if (s->state == SESSION_DIALLING && s->refusals < UINT8_MAX)
         s->refusals++;
-    list_link *at = list_first(&s->dialling_peers);
-    for (; at != NULL; at = list_next(&s->dialling_peers, at))
-        CONTAINER_OF(at, peer, in_dial)->refused_at = now;
 }
 
 /* ---- message 2: the dialler learns whom it reached ---- */
@@ -283,7 +276,7 @@ static void attach_diallers(engine *e, uint64_t now, session *s)
         peer *p = CONTAINER_OF(at, peer, in_dial);
         list_remove(at);
         p->dialling = NULL;
-        p->refused_at = p->unverified_at = 0;
+        p->unverified_at = 0;
         if (p->session == NULL)
             peer_attach(e, now, p, s);
     }
@@ -312,8 +305,8 @@ static void dialled(engine *e, uint64_t now, session *s, dial_try *t, const path
     attach_diallers(e, now, s);
 }
 
-void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t over,
-                     uint8_t *bytes, size_t size)
+void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t over, uint8_t *bytes,
+                     size_t size)
 {
     e->counters.hellos_received++;
     session *s = size < HELLO_SECOND_HEADER ? NULL : session_find(e, load_u64(bytes + 4));

@@ -17,11 +17,23 @@ size_t engine_size(const config *c)
 static void init_lists(engine *e)
 {
     list_link *heads[] = {
-        &e->live,       &e->sending,        &e->telling_peers, &e->telling_calls,
-        &e->orphans,    &e->telling_serves, &e->leaving,       &e->allocs,
-        &e->acting,     &e->strangers,      &e->answers_due,   &e->answers_free,
-        &e->pools[CREDIT_REQUESTS].line, &e->pools[CREDIT_REPLIES].line,
-        &e->pools[CREDIT_EAGER].line, &e->half_open, &e->waiting_serves,
+        &e->live,
+        &e->sending,
+        &e->telling_peers,
+        &e->telling_calls,
+        &e->orphans,
+        &e->telling_serves,
+        &e->leaving,
+        &e->allocs,
+        &e->acting,
+        &e->strangers,
+        &e->answers_due,
+        &e->answers_free,
+        &e->pools[CREDIT_REQUESTS].line,
+        &e->pools[CREDIT_REPLIES].line,
+        &e->pools[CREDIT_EAGER].line,
+        &e->half_open,
+        &e->waiting_serves,
     };
     for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
         list_init(heads[i]);
@@ -131,7 +143,7 @@ void engine_send_failed(engine *e, uint64_t now, const address *remote, send_fau
     if (p == NULL)
         return;
     if (p->dialling != NULL)
-        dial_refused(e, now, p->dialling);
+        dial_refused(p->dialling);
     if (p->session != NULL && address_equal(&p->session->route.now.remote, remote))
         pulse_hint(e, now, p->session, fault == SEND_REFUSED);
 }
@@ -241,7 +253,7 @@ typedef void (*expired)(engine *e, uint64_t now, timer *t);
         function(e, now, CONTAINER_OF(t, type, member));                                           \
     }
 
-/* Armed for an acknowledgement that left with another packet since: the next one has its own time. */
+/* Armed for an acknowledgement that left with another packet since: the next has its own time. */
 static void ack_expired(engine *e, uint64_t now, session *s)
 {
     outbox_wake(e, s); /* also when the pacer had armed it (P8) */
@@ -266,10 +278,10 @@ EXPIRES(on_transfer, transfer, timer, transfer_expired)
 EXPIRES(on_connection, connection, timer, lane_expired)
 
 static const expired expiries[TIMER_KINDS] = {
-    [TIMER_SESSION_LOSS] = on_loss, [TIMER_SESSION_ACK] = on_ack,
-    [TIMER_SESSION_PACE] = on_pace, [TIMER_SESSION_LIFE] = on_life,
-    [TIMER_PEER_DIAL] = on_dial,    [TIMER_CALL] = on_call,
-    [TIMER_SERVE] = on_serve,       [TIMER_TRANSFER] = on_transfer,
+    [TIMER_SESSION_LOSS] = on_loss,     [TIMER_SESSION_ACK] = on_ack,
+    [TIMER_SESSION_PACE] = on_pace,     [TIMER_SESSION_LIFE] = on_life,
+    [TIMER_PEER_DIAL] = on_dial,        [TIMER_CALL] = on_call,
+    [TIMER_SERVE] = on_serve,           [TIMER_TRANSFER] = on_transfer,
     [TIMER_CONNECTION] = on_connection,
 };
 

@@ -49,11 +49,11 @@
 
 typedef struct engine engine;
 
-#define ENGINE_SEED 32u       /* bytes */
-#define ENGINE_ENTROPY 32u    /* bytes of fresh kernel randomness per handshake (K2) */
-#define ENGINE_BATCH 64u      /* datagrams per input, packets and timers per turn (E6) */
-#define RECORD_PREFIX 2u      /* bytes of length before a packet on a connection */
-#define ACTION_BUFFER (PACKET_BUDGET + RECORD_PREFIX) /* what engine_next may write */
+#define ENGINE_SEED    32u /* bytes */
+#define ENGINE_ENTROPY 32u /* bytes of fresh kernel randomness per handshake (K2) */
+#define ENGINE_BATCH   64u /* datagrams per input, packets and timers per turn (E6) */
+#define RECORD_PREFIX  2u  /* bytes of length before a packet on a connection */
+#define ACTION_BUFFER  (PACKET_BUDGET + RECORD_PREFIX) /* what engine_next may write */
 
 /* ---- life ---- */
 
@@ -100,7 +100,7 @@ typedef enum {
 
 /* Somebody connected. 0: refused, the loop closes it (M4). */
 uint32_t engine_accept(engine *e, uint64_t now, const address *local, const address *remote);
-/* After CONNECTION_GONE the id is forgotten; its WRITEs and READs must have been reported before. */
+/* After CONNECTION_GONE the id is forgotten; its WRITEs and READs must be reported before. */
 void engine_connection(engine *e, uint64_t now, uint32_t connection, connection_news news);
 
 /* How many bytes of a connection in packet mode may be read and given to engine_bytes now; 0: none
@@ -133,23 +133,23 @@ uint32_t engine_peer(engine *e, uint64_t now, const address *remote);
 void engine_peer_watch(engine *e, uint64_t now, uint32_t peer, bool watch);
 
 typedef struct {
-    uint64_t handle;      /* the application's, see above */
+    uint64_t handle; /* the application's, see above */
     uint32_t peer;
-    uint8_t owner;        /* given back in the event: which ring or waiter (E9) */
-    uint64_t deadline;    /* ns, engine's clock */
+    uint8_t owner;     /* given back in the event: which ring or waiter (E9) */
+    uint64_t deadline; /* ns, engine's clock */
     const uint8_t *method;
     uint8_t method_size;
     const uint8_t *extension;
     uint16_t extension_size;
-    const uint8_t *body;  /* copied before the verb returns; NULL when memory is given */
-    size_t size;          /* of the body, or of the memory */
-    uint64_t memory;      /* of a message too big for body; the engine RELEASEs it exactly once */
-    bool notify_sent;     /* reserved */
+    const uint8_t *body; /* copied before the verb returns; NULL when memory is given */
+    size_t size;         /* of the body, or of the memory */
+    uint64_t memory;     /* of a message too big for body; the engine RELEASEs it exactly once */
+    bool notify_sent;    /* reserved */
 } call_command;
 
 /* Bytes of method, extension and body that still ride in a packet; beyond it memory is needed. */
 #define REQUEST_ROOM (PACKET_ROOM - 17u)
-#define REPLY_ROOM (PACKET_ROOM - 11u)
+#define REPLY_ROOM   (PACKET_ROOM - 11u)
 
 /* Always ends in exactly one DONE event for the handle, and soon if it cannot be sent. Returns
  * false only when the handle is in use or out of range: then nothing was taken and no event comes
@@ -163,11 +163,11 @@ void engine_cancel(engine *e, uint64_t now, uint64_t handle);
 void engine_taken(engine *e, uint64_t now, uint64_t handle);
 
 typedef struct {
-    uint64_t request;     /* from the REQUEST event */
-    uint8_t status;       /* OK or EXCEPTION: it ran. CANCELLED: ran, but its caller had gone */
-    const uint8_t *body;  /* copied; NULL when memory is given */
+    uint64_t request;    /* from the REQUEST event */
+    uint8_t status;      /* OK or EXCEPTION: it ran. CANCELLED: ran, but its caller had gone */
+    const uint8_t *body; /* copied; NULL when memory is given */
     size_t size;
-    uint64_t memory;      /* RELEASEd exactly once, even if the request is long gone */
+    uint64_t memory; /* RELEASEd exactly once, even if the request is long gone */
 } reply_command;
 
 void engine_reply(engine *e, uint64_t now, const reply_command *command);
@@ -208,31 +208,31 @@ typedef enum { PEER_IDLE, PEER_DIALLING, PEER_UP, PEER_SUSPECT, PEER_LOST } peer
 
 typedef struct {
     event_kind kind;
-    uint8_t status;   /* DONE: how it ended. PEER: the reason */
-    uint8_t outcome;  /* DONE: what is known of the handler */
-    uint8_t owner;    /* DONE: from the command */
-    uint8_t state;    /* PEER: peer_state */
-    bool same_life;   /* PEER up again: same incarnation as before (S2) */
-    bool stalled;     /* PEER: its application does not answer (L9) */
+    uint8_t status;  /* DONE: how it ended. PEER: the reason */
+    uint8_t outcome; /* DONE: what is known of the handler */
+    uint8_t owner;   /* DONE: from the command */
+    uint8_t state;   /* PEER: peer_state */
+    bool same_life;  /* PEER up again: same incarnation as before (S2) */
+    bool stalled;    /* PEER: its application does not answer (L9) */
     uint8_t method_size;
     uint16_t extension_size;
     uint32_t peer;
-    uint64_t id;       /* DONE, CANCEL of a call: handle. REQUEST, CANCEL: request */
-    uint64_t deadline; /* REQUEST: ns, this node's clock */
+    uint64_t id;           /* DONE, CANCEL of a call: handle. REQUEST, CANCEL: request */
+    uint64_t deadline;     /* REQUEST: ns, this node's clock */
     const uint8_t *method; /* REQUEST; followed by extension, then body when memory is 0 */
     const uint8_t *body;
-    uint64_t size;     /* of the body, or of the memory */
-    uint64_t memory;   /* the body came by lane: now the application's to release */
-    address remote;    /* PEER, STRANGER */
+    uint64_t size;   /* of the body, or of the memory */
+    uint64_t memory; /* the body came by lane: now the application's to release */
+    address remote;  /* PEER, STRANGER */
 } event;
 
 typedef struct {
     action_kind kind;
-    uint32_t connection; /* PUT, OPEN, SHUT, BULK, WRITE, READ */
-    uint64_t token;      /* WRITE, READ, ALLOC */
-    uint64_t memory;     /* WRITE, READ, RELEASE */
-    uint64_t length;     /* ALLOC */
-    segment segment;     /* WRITE, READ: offset and length name the range of the memory */
+    uint32_t connection;   /* PUT, OPEN, SHUT, BULK, WRITE, READ */
+    uint64_t token;        /* WRITE, READ, ALLOC */
+    uint64_t memory;       /* WRITE, READ, RELEASE */
+    uint64_t length;       /* ALLOC */
+    segment segment;       /* WRITE, READ: offset and length name the range of the memory */
     address local, remote; /* SEND, OPEN */
     const uint8_t *bytes;  /* SEND, PUT: in the caller's buffer */
     size_t size;
@@ -254,19 +254,19 @@ uint64_t engine_deadline(const engine *e);
 /* ---- looking in ---- */
 
 typedef struct {
-    uint8_t state;       /* peer_state */
+    uint8_t state; /* peer_state */
     bool stalled;
-    uint8_t path;        /* 0 none, 1 UDP, 2 lane 0 */
-    uint8_t reason;      /* status of the last end */
-    uint32_t calls;      /* open calls to it */
-    uint32_t lanes;      /* bulk lanes up */
-    uint32_t stuck;      /* handlers there that do not end though we gave up on them (C3) */
+    uint8_t path;         /* 0 none, 1 UDP, 2 lane 0 */
+    uint8_t reason;       /* status of the last end */
+    uint32_t calls;       /* open calls to it */
+    uint32_t lanes;       /* bulk lanes up */
+    uint32_t stuck;       /* handlers there that do not end though we gave up on them (C3) */
     uint64_t stuck_since; /* ns: the oldest of these */
     uint64_t incarnation;
-    uint64_t rtt;        /* smoothed, ns; 0: no sample */
+    uint64_t rtt; /* smoothed, ns; 0: no sample */
     uint64_t rtt_variance;
-    uint64_t stalled_since; /* ns of this clock, 0: not stalled */
-    uint64_t sent, lost;  /* packets of the present session */
+    uint64_t stalled_since;  /* ns of this clock, 0: not stalled */
+    uint64_t sent, lost;     /* packets of the present session */
     int64_t clock_offset_us; /* its clock minus ours */
     address remote;
 } peer_view;

@@ -67,7 +67,7 @@ static applied on_response(engine *e, uint64_t now, session *s, const context *c
     return c->connection != 0 ? APPLIED : route_got_response(e, now, s, c->from, f);
 }
 
-/* C1: the peer has reserved more slots; those only ever grow. The eager credit comes and goes (A1). */
+/* C1: the peer has reserved more slots; those only ever grow. Eager credit comes and goes (A1). */
 static applied on_grants(engine *e, uint64_t now, session *s, const context *c, const frame *f)
 {
     (void)c;
@@ -96,10 +96,10 @@ static applied on_drain(engine *e, uint64_t now, session *s, const context *c, c
 static applied on_close(engine *e, uint64_t now, session *s, const context *c, const frame *f)
 {
     (void)c;
-    status why = f->status == STATUS_CLOSED     ? STATUS_CLOSED
-                 : f->status == STATUS_FAILED   ? STATUS_FAILED
-                 : f->status == STATUS_BROKEN   ? STATUS_FAILED
-                                                : STATUS_DISMISSED;
+    status why = f->status == STATUS_CLOSED   ? STATUS_CLOSED
+                 : f->status == STATUS_FAILED ? STATUS_FAILED
+                 : f->status == STATUS_BROKEN ? STATUS_FAILED
+                                              : STATUS_DISMISSED;
     session_end(e, now, s, why, false);
     return APPLIED;
 }

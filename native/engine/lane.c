@@ -6,13 +6,14 @@
 #include "engine/pulse.h"
 #include "engine/state.h"
 
-#define PARK_ANNOUNCED NS_PER_S /* between LANE_PARK and the end of lane 0 (M1) */
-#define SMALL_SEGMENTS 1160u    /* TCP_MAXSEG after two lanes without progress (T8) */
-#define SMALLEST_SEGMENTS 536u  /* after two more */
+#define PARK_ANNOUNCED    NS_PER_S /* between LANE_PARK and the end of lane 0 (M1) */
+#define SMALL_SEGMENTS    1160u    /* TCP_MAXSEG after two lanes without progress (T8) */
+#define SMALLEST_SEGMENTS 536u     /* after two more */
 
-#define CLOSING CONNECTION_CLOSING
+#define CLOSING  CONNECTION_CLOSING
 #define STRANGER CONNECTION_STRANGER
 
+/* clang-format off */
 static const uint8_t table[CONNECTION_STATES][CONNECTION_INPUTS] = {
     /* from the peer, or from the kernel about it */
     /*  OPENED_LANE, OPENED_DIAL, FIRST, HELLO_ZERO, HELLO_BULK, WELCOME_ZERO, WELCOME_BULK, END */
@@ -35,6 +36,7 @@ static const uint8_t table[CONNECTION_STATES][CONNECTION_INPUTS] = {
     [CONNECTION_CLOSING] = {STAY, STAY, STAY, STAY, STAY, STAY, STAY, STAY,
                             NEVER, NEVER, NEVER, NEVER, CONNECTION_FREE},
 };
+/* clang-format on */
 
 void connection_input_apply(connection *c, connection_input input)
 {
@@ -186,8 +188,8 @@ static bool stalled(const session *s, const connection *c, uint8_t was)
 static void note_stall(engine *e, uint64_t now, session *s)
 {
     s->lanes_stalled++;
-    s->lane_next_attempt = time_after(now, NS_PER_MS << (s->lanes_stalled < 9
-                                                             ? s->lanes_stalled : 9));
+    s->lane_next_attempt =
+        time_after(now, NS_PER_MS << (s->lanes_stalled < 9 ? s->lanes_stalled : 9));
     if (s->lanes_stalled == 2)
         s->segment_size = SMALL_SEGMENTS;
     if (s->lanes_stalled >= 4)
@@ -349,16 +351,12 @@ void lane_expired(engine *e, uint64_t now, connection *c)
         }
         break;
     case CONNECTION_STRANGER:
-    case CONNECTION_HANDSHAKING:
-        e->counters.dropped[DROP_STRANGER_SLOW]++;
-        break;
+    case CONNECTION_HANDSHAKING: e->counters.dropped[DROP_STRANGER_SLOW]++; break;
     case CONNECTION_OPENING:
-    case CONNECTION_GREETING:
-        break;
+    case CONNECTION_GREETING: break;
     case CONNECTION_FREE:
     case CONNECTION_CLOSING:
-    case CONNECTION_STATES:
-        return;
+    case CONNECTION_STATES: return;
     }
     lane_drop(e, now, c);
 }

@@ -22,9 +22,9 @@
 #include "engine/session.h"
 #include "engine/transfer.h"
 
-#define LANE_STEP 4u         /* lane numbers: their remainder is the class */
-#define LANE_WRITES 2u       /* WRITEs outstanding per lane */
-#define LANE_MISSED 8u       /* by transfer slot, so that with 8 slots they never collide */
+#define LANE_STEP       4u     /* lane numbers: their remainder is the class */
+#define LANE_WRITES     2u     /* WRITEs outstanding per lane */
+#define LANE_MISSED     8u     /* by transfer slot, so that with 8 slots they never collide */
 #define LANE_UNSENT_MAX 65536u /* bytes that wait in lane 0 before packets wait here (M1) */
 
 typedef enum {
@@ -40,54 +40,54 @@ typedef enum {
 } connection_state;
 
 typedef struct connection {
-    list_link acting;   /* among those with an OPEN, SHUT, BULK, PUT, READ or WRITE due */
-    list_link at;       /* strangers, oldest first */
-    list_link turns;    /* transfers with bytes for this bulk lane, oldest first (T9) */
-    timer timer;        /* opening, welcome, stranger's life, parking */
-    session *session;   /* NULL: none yet, or it has been parted from it */
-    session *dial;      /* a dial that uses it (M2) */
+    list_link acting; /* among those with an OPEN, SHUT, BULK, PUT, READ or WRITE due */
+    list_link at;     /* strangers, oldest first */
+    list_link turns;  /* transfers with bytes for this bulk lane, oldest first (T9) */
+    timer timer;      /* opening, welcome, stranger's life, parking */
+    session *session; /* NULL: none yet, or it has been parted from it */
+    session *dial;    /* a dial that uses it (M2) */
     uint32_t index;
     uint32_t id;
-    uint32_t older;     /* id of the next in the session's chain of this class, 0: none */
-    uint32_t lane;      /* its number in the session */
+    uint32_t older; /* id of the next in the session's chain of this class, 0: none */
+    uint32_t lane;  /* its number in the session */
     uint8_t state;
     uint8_t lane_class;
-    bool ours;          /* we opened it */
-    bool given;         /* OPEN was handed out, so GONE will come */
+    bool ours;  /* we opened it */
+    bool given; /* OPEN was handed out, so GONE will come */
     bool open_due, shut_due, bulk_due;
     bool hello_due, welcome_due, first_due, second_due; /* records to PUT */
-    bool parked;        /* its end was announced: means nothing (M1) */
-    bool used;          /* something was sent on it since it was established */
-    bool progressed;    /* at least one position moved on it, or packet came over it (T8) */
-    bool bad;           /* no progress: another is being opened in its place (T7) */
-    bool read_due;      /* bulk: a segment header came, READ not yet given */
-    bool held;          /* bulk: ... because its OFFER has not come (A1) */
-    uint8_t writes;     /* bulk: WRITEs outstanding */
-    uint8_t number;     /* bulk: of the next token */
-    uint8_t turn;       /* every eighth segment goes to the oldest (T9) */
+    bool parked;     /* its end was announced: means nothing (M1) */
+    bool used;       /* something was sent on it since it was established */
+    bool progressed; /* at least one position moved on it, or packet came over it (T8) */
+    bool bad;        /* no progress: another is being opened in its place (T7) */
+    bool read_due;   /* bulk: a segment header came, READ not yet given */
+    bool held;       /* bulk: ... because its OFFER has not come (A1) */
+    uint8_t writes;  /* bulk: WRITEs outstanding */
+    uint8_t number;  /* bulk: of the next token */
+    uint8_t turn;    /* every eighth segment goes to the oldest (T9) */
     address local, remote;
     uint8_t nonce_ours[SEGMENT_NONCE], nonce_theirs[SEGMENT_NONCE];
     uint8_t prefix[RECORD_PREFIX];
-    uint8_t *record;    /* cell: a record of which a part has come */
+    uint8_t *record;                  /* cell: a record of which a part has come */
     uint32_t record_size, record_got; /* prefix included in got */
-    uint8_t *answer;    /* cell: message 2 waiting to be PUT */
+    uint8_t *answer;                  /* cell: message 2 waiting to be PUT */
     uint16_t answer_size;
-    uint64_t began;     /* ns: entry taken, then established */
-    uint64_t got_bytes; /* while a stranger */
-    uint64_t parked_at; /* ns: its session was first seen parked, 0: is not */
+    uint64_t began;       /* ns: entry taken, then established */
+    uint64_t got_bytes;   /* while a stranger */
+    uint64_t parked_at;   /* ns: its session was first seen parked, 0: is not */
     uint64_t progress_at; /* ns: a position last moved on it (T7) */
-    uint64_t put_since; /* ns, lane 0: first packet PUT since one came, 0: none */
+    uint64_t put_since;   /* ns, lane 0: first packet PUT since one came, 0: none */
     size_t unsent;
-    uint32_t segment_bytes; /* present segment size: 2 ms of the lane's rate */
+    uint32_t segment_bytes;             /* present segment size: 2 ms of the lane's rate */
     uint32_t write_length[LANE_WRITES]; /* of those outstanding, oldest first */
     uint64_t write_began[LANE_WRITES];
     uint64_t write_ended; /* ns: the last that was done */
-    uint64_t hold_due;  /* ns: when that is given up, as the timer knows; 0: not meant by it */
+    uint64_t hold_due;    /* ns: when that is given up, as the timer knows; 0: not meant by it */
     struct {
         uint32_t sequence; /* 0: none */
         uint16_t slot;
-    } missed[LANE_MISSED]; /* transfers of which segments were thrown away before the OFFER */
-    segment reading;    /* the header for which a READ is due */
+    } missed[LANE_MISSED];     /* transfers of which segments were thrown away before the OFFER */
+    segment reading;           /* the header for which a READ is due */
     lane_cipher send, receive; /* until BULK is taken */
 } connection;
 
@@ -101,7 +101,7 @@ void lane_segment(engine *e, uint64_t now, uint32_t id, const segment *s);
 void lane_done(engine *e, uint64_t now, uint64_t token, done_result result, uint64_t memory);
 
 /* ---- asked by others ---- */
-connection *lane_by_id(const engine *e, uint32_t id); /* NULL: no such */
+connection *lane_by_id(const engine *e, uint32_t id);                         /* NULL: no such */
 connection *lane_by_number(const engine *e, const session *s, uint32_t lane); /* NULL: none */
 /* The newest good lane of the class that is up; NULL: none. */
 connection *lane_usable(const engine *e, const session *s, uint8_t lane_class);
@@ -127,7 +127,7 @@ void lane_expired(engine *e, uint64_t now, connection *c); /* timer */
 
 /* ---- lane 0, for outbox.c ---- */
 connection *lane_zero(const engine *e, const session *s); /* NULL: not up */
-bool lane_can_put(const engine *e, const session *s); /* lane 0 is up and takes a packet */
+bool lane_can_put(const engine *e, const session *s);     /* lane 0 is up and takes a packet */
 /* A record of so many bytes was PUT. */
 void lane_put(uint64_t now, connection *c, size_t size);
 
@@ -154,14 +154,14 @@ applied lane_got_park(engine *e, uint64_t now, session *s, const frame *f);
 
 /* What can befall a connection; the table is in lane.c. */
 typedef enum {
-    HEARD_OPENED_LANE,  /* the OPEN of a lane succeeded */
-    HEARD_OPENED_DIAL,  /* ... of a dial's connection */
-    HEARD_FIRST,        /* message 1 that verified */
-    HEARD_HELLO_ZERO,   /* LANE_HELLO of class 0 */
+    HEARD_OPENED_LANE, /* the OPEN of a lane succeeded */
+    HEARD_OPENED_DIAL, /* ... of a dial's connection */
+    HEARD_FIRST,       /* message 1 that verified */
+    HEARD_HELLO_ZERO,  /* LANE_HELLO of class 0 */
     HEARD_HELLO_BULK,
     HEARD_WELCOME_ZERO, /* LANE_WELCOME of class 0 */
     HEARD_WELCOME_BULK,
-    HEARD_END,          /* refused, timed out, ended, broke */
+    HEARD_END, /* refused, timed out, ended, broke */
     DO_OPEN,
     DO_ACCEPT,
     DO_ADOPT,

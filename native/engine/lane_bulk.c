@@ -3,11 +3,11 @@
 #include "engine/recovery.h"
 #include "engine/state.h"
 
-#define LANE_TIME (2 * NS_PER_MS) /* one segment takes at most so much of the lane (T9) */
+#define LANE_TIME    (2 * NS_PER_MS) /* one segment takes at most so much of the lane (T9) */
 #define OLDEST_EVERY 8u
-#define GRAIN 4096u
-#define HOLD_LEAST (50 * NS_PER_MS) /* a lane waits two PTOs for an OFFER, within these (A1) */
-#define HOLD_MOST (500 * NS_PER_MS)
+#define GRAIN        4096u
+#define HOLD_LEAST   (50 * NS_PER_MS) /* a lane waits two PTOs for an OFFER, within these (A1) */
+#define HOLD_MOST    (500 * NS_PER_MS)
 
 /* ---- turns ---- */
 
@@ -56,8 +56,8 @@ static transfer *whose_turn(connection *c)
 
 bool connection_write(engine *e, uint64_t now, connection *c, action *out)
 {
-    if (c->state != CONNECTION_BULK || c->bulk_due || c->welcome_due ||
-        c->writes >= LANE_WRITES || list_empty(&c->turns))
+    if (c->state != CONNECTION_BULK || c->bulk_due || c->welcome_due || c->writes >= LANE_WRITES ||
+        list_empty(&c->turns))
         return false;
     connection_wipe(c);
     transfer *t = whose_turn(c);

@@ -124,8 +124,7 @@ static bool has_more(const connection *c)
     return c->shut_due || c->open_due || c->bulk_due || greeting || c->read_due || write;
 }
 
-bool lane_next(engine *e, uint64_t now, unsigned wanted, action *out,
-               uint8_t buffer[ACTION_BUFFER])
+bool lane_next(engine *e, uint64_t now, unsigned wanted, action *out, uint8_t buffer[ACTION_BUFFER])
 {
     list_link *at = list_first(&e->acting);
     while (at != NULL) {

@@ -3,12 +3,12 @@
 #include "engine/outbox.h"
 #include "engine/state.h"
 
-#define RETRY (NS_PER_S / 2) /* between the first attempts (M5) */
-#define FAILING_LEAST 3u         /* attempts that failed ... */
-#define FAILING_FOR (3 * NS_PER_S) /* ... over so long: there is no TCP to that peer (M5) */
-#define ASK_LASTS NS_PER_S       /* the dialler needs so long for two attempts */
-#define ASKED_AGAIN NS_PER_S     /* an ASK about a lane at least so old means that it is no good */
-#define FIRST_SEGMENT 65536u     /* bytes, before the lane's rate is known */
+#define RETRY         (NS_PER_S / 2) /* between the first attempts (M5) */
+#define FAILING_LEAST 3u             /* attempts that failed ... */
+#define FAILING_FOR   (3 * NS_PER_S) /* ... over so long: there is no TCP to that peer (M5) */
+#define ASK_LASTS     NS_PER_S       /* the dialler needs so long for two attempts */
+#define ASKED_AGAIN   NS_PER_S /* an ASK about a lane at least so old means that it is no good */
+#define FIRST_SEGMENT 65536u   /* bytes, before the lane's rate is known */
 
 static const uint32_t asks[LANE_CLASSES] = {CONTROL_ASK_0, CONTROL_ASK_1, CONTROL_ASK_2};
 
@@ -24,8 +24,8 @@ void connection_attempt_failed(engine *e, uint64_t now, session *s, uint64_t beg
     if (s->lane_failures == 0)
         s->lane_failing_since = began;
     s->lane_failures++;
-    s->lane_next_attempt = failing(now, s) ? time_after(began, e->config.lane_retry)
-                                           : time_after(now, RETRY);
+    s->lane_next_attempt =
+        failing(now, s) ? time_after(began, e->config.lane_retry) : time_after(now, RETRY);
 }
 
 /* ---- wanting ---- */
@@ -222,8 +222,7 @@ void lane_adopt(engine *e, uint64_t now, uint32_t connection_id, session *s)
     timer_arm(&e->timers, &c->timer, time_after(now, e->config.lane_welcome));
 }
 
-void lane_answer(engine *e, uint64_t now, uint32_t connection_id, const uint8_t *bytes,
-                 size_t size)
+void lane_answer(engine *e, uint64_t now, uint32_t connection_id, const uint8_t *bytes, size_t size)
 {
     (void)now;
     connection *c = lane_by_id(e, connection_id);

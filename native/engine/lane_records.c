@@ -84,8 +84,7 @@ static bool sized(engine *e, uint64_t now, connection *c)
     return false;
 }
 
-static size_t take_prefix(engine *e, uint64_t now, connection *c, const uint8_t *bytes,
-                          size_t size)
+static size_t take_prefix(engine *e, uint64_t now, connection *c, const uint8_t *bytes, size_t size)
 {
     size_t take = RECORD_PREFIX - c->record_got;
     if (take > size)

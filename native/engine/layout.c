@@ -15,7 +15,7 @@ static void *cut(knife *k, size_t count, size_t size, size_t align)
 }
 
 #define CUT(k, type, count) ((type *)cut(k, count, sizeof(type), 64))
-#define CUT_BYTES(k, size) cut(k, 1, size, 64)
+#define CUT_BYTES(k, size)  cut(k, 1, size, 64)
 
 /* Memory of the bookkeeping that is not a plain array. */
 typedef struct {

@@ -27,8 +27,7 @@ static uint32_t calls_left_to_the_peer(const engine *e)
 static bool nothing_else_is_open(const engine *e)
 {
     return slots_count(&e->serve_slots) == 0 && slots_count(&e->transfer_slots) == 0 &&
-           e->release_count == 0 && list_empty(&e->telling_calls) &&
-           list_empty(&e->telling_serves);
+           e->release_count == 0 && list_empty(&e->telling_calls) && list_empty(&e->telling_serves);
 }
 
 /* A handler of the peer's that does not stop is no reason to wait with closing. */
@@ -117,14 +116,16 @@ static size_t session_cells(const engine *e)
         const session *s = CONTAINER_OF(at, session, listed);
         used += slot_table_cells(&s->call_slots) + slot_table_cells(&s->answer_slots) +
                 slot_table_cells(&s->sends) + slot_table_cells(&s->receives);
+        used += s->route.detour == NULL ? 0 : cell_capacity(sizeof(detour));
     }
     return used;
 }
 
 bool engine_all_free(const engine *e)
 {
-    return nothing_else_is_open(e) && slots_count(&e->call_slots) == 0 && list_empty(&e->orphans) &&
-           list_empty(&e->leaving) && list_empty(&e->allocs) && e->pools[CREDIT_REQUESTS].used == 0 &&
-           e->pools[CREDIT_REPLIES].used == 0 && e->pools[CREDIT_EAGER].used == 0 &&
+    return slots_count(&e->call_slots) == 0 && nothing_else_is_open(e) && list_empty(&e->orphans) &&
+           list_empty(&e->leaving) && list_empty(&e->allocs) &&
+           e->pools[CREDIT_REQUESTS].used == 0 && e->pools[CREDIT_REPLIES].used == 0 &&
+           e->pools[CREDIT_EAGER].used == 0 &&
            cells_used(&e->cells) <= session_cells(e) + slots_count(&e->connection_slots) * 4096;
 }

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define NEVER 254u /* our own mistake */
-#define STAY 255u  /* legal, and changes nothing */
+#define STAY  255u /* legal, and changes nothing */
 
 /* The state after a cell of the table was looked up. */
 static inline uint8_t machine_next(uint8_t state, uint8_t cell)

@@ -8,7 +8,7 @@
 #include "engine/state.h"
 
 #define LAST_CLASS_EVERY 8u /* packets of which at least one begins with requests (P9) */
-#define PACE_RTT (2 * NS_PER_MS) /* shorter round trips are not paced (P8) */
+#define PACE_RTT         (2 * NS_PER_MS) /* shorter round trips are not paced (P8) */
 
 /* ---- messages: what each kind is made of ---- */
 
@@ -94,7 +94,7 @@ typedef struct {
     record *record;
     uint8_t *out;
     bool eliciting;
-    bool close; /* it says CLOSE */
+    bool close;                /* it says CLOSE */
     bool asks, answers, again; /* messages in it: of which half, and any that were sent before */
 } draft;
 
@@ -124,9 +124,9 @@ static const struct {
     uint32_t bit;
     uint8_t type;
 } control_rows[] = {
-    {CONTROL_CLOSE, FRAME_CLOSE},   {CONTROL_PONG, FRAME_PONG},
-    {CONTROL_PROBE, FRAME_PROBE},   {CONTROL_CONFIRM, FRAME_PROBE},
-    {CONTROL_GRANTS, FRAME_GRANTS}, {CONTROL_DRAIN, FRAME_DRAIN},
+    {CONTROL_CLOSE, FRAME_CLOSE},    {CONTROL_PONG, FRAME_PONG},
+    {CONTROL_PROBE, FRAME_PROBE},    {CONTROL_CONFIRM, FRAME_PROBE},
+    {CONTROL_GRANTS, FRAME_GRANTS},  {CONTROL_DRAIN, FRAME_DRAIN},
     {CONTROL_ASK_0, FRAME_LANE_ASK}, {CONTROL_ASK_1, FRAME_LANE_ASK},
     {CONTROL_ASK_2, FRAME_LANE_ASK}, {CONTROL_PARK, FRAME_LANE_PARK},
 };
@@ -268,8 +268,9 @@ static size_t path_packet(engine *e, uint64_t now, session *s, uint8_t *out, pat
     bool respond = (s->controls & CONTROL_RESPONSE) != 0;
     s->controls &= ~(uint32_t)(respond ? CONTROL_RESPONSE : CONTROL_CHALLENGE);
     frame f = {.type = respond ? FRAME_RESPONSE : FRAME_CHALLENGE};
-    f.number = respond ? s->route.response : s->route.token;
-    *over = respond ? s->route.response_to : s->route.candidate;
+    const detour *d = s->route.detour; /* there, or neither control would be due */
+    f.number = respond ? d->response : d->token;
+    *over = respond ? d->response_to : d->candidate;
     return outbox_single(e, now, s, &f, out);
 }
 
@@ -348,8 +349,8 @@ static size_t ordinary_packet(engine *e, uint64_t now, session *s, uint8_t *out,
     return size;
 }
 
-size_t outbox_packet(engine *e, uint64_t now, session *s, uint8_t out[PACKET_BUDGET],
-                     path *over, path_kind *kind)
+size_t outbox_packet(engine *e, uint64_t now, session *s, uint8_t out[PACKET_BUDGET], path *over,
+                     path_kind *kind)
 {
     *over = s->route.now;
     *kind = PATH_UDP;
@@ -414,8 +415,8 @@ static bool fill_put(engine *e, session *s, action *out, uint8_t *buffer, size_t
 /* True: this session cannot be asked now, because the loop or its lane 0 takes no packet. */
 static bool blocked(engine *e, uint64_t now, session *s, unsigned wanted)
 {
-    bool off_path = s->state == SESSION_DIALLING ||
-                    (s->controls & (CONTROL_RESPONSE | CONTROL_CHALLENGE)) != 0;
+    bool off_path =
+        s->state == SESSION_DIALLING || (s->controls & (CONTROL_RESPONSE | CONTROL_CHALLENGE)) != 0;
     path_kind kind = off_path ? PATH_UDP : kind_now(e, s);
     if (kind == PATH_LANE0 && lane_zero(e, s) == NULL && s->state != SESSION_TOMBSTONE)
         lane_want(e, now, s, 0);

@@ -8,7 +8,7 @@
 #include "engine/engine.h"
 #include "engine/session.h"
 
-/* Queues a message (if it is not queued) and puts the session among those with something to send. */
+/* Queues a message (if it is not queued); the session has something to send then. */
 void outbox_push(engine *e, session *s, message *m);
 /* The packet that carried it is lost: first among the resends. */
 void outbox_again(engine *e, session *s, message *m);
@@ -21,8 +21,8 @@ void outbox_control(engine *e, session *s, uint32_t controls);
 void outbox_wake(engine *e, session *s);
 
 /* Builds one packet in `out`; 0: nothing may leave now. over: where it goes. */
-size_t outbox_packet(engine *e, uint64_t now, session *s, uint8_t out[PACKET_BUDGET],
-                     path *over, path_kind *kind);
+size_t outbox_packet(engine *e, uint64_t now, session *s, uint8_t out[PACKET_BUDGET], path *over,
+                     path_kind *kind);
 /* A packet with exactly these frames, for lane hellos and welcomes, outside the queues. */
 size_t outbox_single(engine *e, uint64_t now, session *s, const frame *f,
                      uint8_t out[PACKET_BUDGET]);

@@ -15,28 +15,26 @@ struct peer {
     list_link telling;    /* among peers whose state the application must be told */
     list_link waiting;    /* calls without a slot, oldest first */
     uint32_t index;
-    uint32_t id;          /* index + 1 with a generation above bit 20 */
+    uint32_t id; /* index + 1 with a generation above bit 20 */
     address remote;
-    session *session;     /* serves it; NULL: none */
-    session *dialling;    /* a dial under way, NULL: none */
-    uint64_t incarnation; /* of the last session, 0: never met */
-    uint64_t dial_began;  /* ns */
-    uint64_t refused_at;  /* ns: last ICMP or RST to a dial, 0 */
+    session *session;       /* serves it; NULL: none */
+    session *dialling;      /* a dial under way, NULL: none */
+    uint64_t incarnation;   /* of the last session, 0: never met */
     uint64_t unverified_at; /* ns: something there answered that did not verify, 0 (K10) */
     uint32_t watchers;
-    uint32_t calls;       /* waiting or open */
-    uint8_t told;         /* peer_state last told */
-    uint8_t reason;       /* status */
-    bool ours;            /* made by the application, so its address may be dialled (S4) */
+    uint32_t calls; /* waiting or open */
+    uint8_t told;   /* peer_state last told */
+    uint8_t reason; /* status */
+    bool ours;      /* made by the application, so its address may be dialled (S4) */
     bool same_life;
     bool told_stalled;
-    timer dial;           /* next attempt */
+    timer dial; /* next attempt */
 };
 
 /* ---- peer.c ---- */
 uint32_t peer_id(const peer *p);
-peer *peer_by_id(engine *e, uint32_t id);              /* NULL: no such */
-peer *peer_at(engine *e, const address *remote);       /* NULL: none */
+peer *peer_by_id(engine *e, uint32_t id);                     /* NULL: no such */
+peer *peer_at(engine *e, const address *remote);              /* NULL: none */
 peer *peer_make(engine *e, const address *remote, bool ours); /* finds or makes; NULL: full */
 /* A peer for the node behind a confirmed session, by incarnation, then address, else made. */
 peer *peer_of_session(engine *e, session *s);
@@ -61,16 +59,16 @@ void dial_stop(engine *e, uint64_t now, session *s);
 /* The hello states of a dial are not needed any more. */
 void dial_forget(engine *e, session *s);
 /* Message 1 or 2 arrived; connection 0: over UDP from `from`. */
-bool dial_got_first(engine *e, uint64_t now, const path *from, uint32_t connection,
-                    uint8_t *bytes, size_t size); /* false: it does not verify */
-void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t connection,
-                     uint8_t *bytes, size_t size);
+bool dial_got_first(engine *e, uint64_t now, const path *from, uint32_t connection, uint8_t *bytes,
+                    size_t size); /* false: it does not verify */
+void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t connection, uint8_t *bytes,
+                     size_t size);
 /* What both messages say of this node alike. */
 parameters dial_parameters(const engine *e);
 /* Somebody there accepts TCP: if nothing else comes, that is what was seen (K10). */
 void dial_accepted(uint64_t now, session *s);
 /* The host refused: ICMP for a message 1 (P11), or RST for its TCP connection. */
-void dial_refused(engine *e, uint64_t now, session *s);
+void dial_refused(session *s);
 /* Writes a new message 1 (fresh ephemeral key each time); 0: no entropy now. */
 size_t dial_write(engine *e, uint64_t now, session *s, uint8_t *out);
 

@@ -8,14 +8,14 @@
 #include "engine/route.h"
 #include "engine/state.h"
 
-#define PROBES_BEFORE_LOST 3u           /* unanswered ones that `lost` needs besides time (L2) */
-#define JUDGE_AFTER (500 * NS_PER_MS)   /* age of a probe sent after our own stall (L3) */
-#define HINT_SPACING (10 * NS_PER_MS)   /* between the two probes after a hint (L6) */
-#define REFUSED_LEAST (20 * NS_PER_MS)  /* grace after the second refused probe (P11) */
-#define DOUBT_EVERY NS_PER_S            /* between fresh handshakes beside a doubted session (S3) */
-#define STALL_NOTED 1000u               /* ms without taking events that count as stalled (L9) */
-#define PROBE_TABLE_FULL (10 * NS_PER_MS)
-#define PARK_AFTER NS_PER_S             /* without interest: parked (L8) */
+#define PROBES_BEFORE_LOST 3u /* unanswered ones that `lost` needs besides time (L2) */
+#define JUDGE_AFTER        (500 * NS_PER_MS) /* age of a probe sent after our own stall (L3) */
+#define HINT_SPACING       (10 * NS_PER_MS)  /* between the two probes after a hint (L6) */
+#define REFUSED_LEAST      (20 * NS_PER_MS)  /* grace after the second refused probe (P11) */
+#define DOUBT_EVERY        NS_PER_S /* between fresh handshakes beside a doubted session (S3) */
+#define STALL_NOTED        1000u    /* ms without taking events that count as stalled (L9) */
+#define PROBE_TABLE_FULL   (10 * NS_PER_MS)
+#define PARK_AFTER         NS_PER_S /* without interest: parked (L8) */
 
 /* The schedule in force: watched or parked (section 0 of the hard points). */
 typedef struct {
@@ -29,8 +29,7 @@ static schedule schedule_of(const engine *e, const session *s)
         return (schedule){c->probe_after, c->suspect_after, c->lost_after};
     /* L8: parked sessions beat in random phase. */
     uint64_t phase = (s->id >> 32) % 1000 * c->parked_probe_after / 10000;
-    return (schedule){c->parked_probe_after - phase, c->parked_suspect_after,
-                      c->parked_lost_after};
+    return (schedule){c->parked_probe_after - phase, c->parked_suspect_after, c->parked_lost_after};
 }
 
 static uint64_t repeat_after(const engine *e, const session *s)
@@ -291,8 +290,8 @@ void pulse_beat(const engine *e, uint64_t now, beat *out)
 {
     uint32_t waiting;
     uint64_t oldest = serve_backlog(e, now, &waiting);
-    out->idle_ms = e->progress_at == 0 ? UINT32_MAX
-                                       : (uint32_t)((now - e->progress_at) / NS_PER_MS);
+    out->idle_ms =
+        e->progress_at == 0 ? UINT32_MAX : (uint32_t)((now - e->progress_at) / NS_PER_MS);
     out->oldest_ms = (uint32_t)(oldest / NS_PER_MS);
     out->queued = waiting + e->progress_queued;
     out->drops = (uint32_t)e->kernel_drops;
@@ -301,7 +300,7 @@ void pulse_beat(const engine *e, uint64_t now, beat *out)
 /* P8: what the peer's own kernel dropped is loss, and its owner is the peer. */
 static void note_drops(engine *e, session *s, const beat *b)
 {
-    uint32_t more = b->drops - s->beat.drops;
+    uint32_t more = b->drops - s->theirs_drops;
     if (!s->beat_known || more == 0 || more > INT32_MAX)
         return;
     e->counters.drops_theirs += more;
@@ -311,7 +310,7 @@ static void note_drops(engine *e, session *s, const beat *b)
 void pulse_got_beat(engine *e, uint64_t now, session *s, const beat *b)
 {
     note_drops(e, s, b);
-    s->beat = *b;
+    s->theirs_drops = b->drops;
     s->beat_known = true;
     uint32_t stalled = b->idle_ms < b->oldest_ms ? b->idle_ms : b->oldest_ms;
     if (stalled < STALL_NOTED) {

@@ -6,11 +6,11 @@
 #include "engine/route.h"
 #include "engine/state.h"
 
-#define REORDER_MAX 64u            /* packets: highest loss threshold (P5) */
-#define QUIET_PTOS 3u              /* PTOs in a row without any answer (P6) */
-#define QUIET_LEAST (300 * NS_PER_MS)
-#define SESSIONS_SEARCHED 64u      /* for a record that can be spared */
-#define LINGER 64u                 /* numbers behind the largest acknowledged: beyond the bitmap */
+#define REORDER_MAX       64u /* packets: highest loss threshold (P5) */
+#define QUIET_PTOS        3u  /* PTOs in a row without any answer (P6) */
+#define QUIET_LEAST       (300 * NS_PER_MS)
+#define SESSIONS_SEARCHED 64u /* for a record that can be spared */
+#define LINGER            64u /* numbers behind the largest acknowledged: beyond the bitmap */
 
 /* ---- records ---- */
 
@@ -136,7 +136,7 @@ uint64_t recovery_pto(const engine *e, const session *s)
 
 /* Doubled for each PTO in a row, capped, and spread by up to a fifth so that many sessions do not
  * fire in step; never shortened, or it would run out before an acknowledgement that may take
- * max_ack_delay (P3). The spread comes from the packet number: no state, no surprise in a replay. */
+ * max_ack_delay (P3). The spread comes from the packet number: no state, no surprise in replays. */
 static uint64_t pto_due(const engine *e, const session *s)
 {
     uint64_t pause = recovery_pto(e, s) << (s->pto_count < 8 ? s->pto_count : 8);

@@ -7,9 +7,9 @@
 #include "engine/recovery.h"
 #include "engine/state.h"
 
-#define AMPLIFICATION 3u /* bytes sent to an unproved path per byte from it (S8) */
-#define PATH_PACKET 80u  /* bytes of a challenge, roughly */
-#define LANE0_PROBES 3u  /* over lane 0 without an answer: it may be dead */
+#define AMPLIFICATION 3u  /* bytes sent to an unproved path per byte from it (S8) */
+#define PATH_PACKET   80u /* bytes of a challenge, roughly */
+#define LANE0_PROBES  3u  /* over lane 0 without an answer: it may be dead */
 
 static void changed(engine *e, uint64_t now, session *s)
 {
@@ -17,6 +17,16 @@ static void changed(engine *e, uint64_t now, session *s)
     s->route.udp_answers = 0;
     e->counters.paths_changed++;
     trace_add(&e->trace, now, TRACE_PATH, s->index)->detail = s->route.mode;
+}
+
+static detour *detour_of(engine *e, session *s)
+{
+    if (s->route.detour == NULL) {
+        s->route.detour = cells_take(&e->cells, sizeof(detour));
+        if (s->route.detour != NULL)
+            memset(s->route.detour, 0, sizeof(detour));
+    }
+    return s->route.detour;
 }
 
 void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t connection_id,
@@ -30,19 +40,21 @@ void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t
             r->now.local = from->local; /* answer from where we were asked (S9) */
         return;
     }
-    bool same = address_equal(&from->remote, &r->candidate.remote);
-    if (!same || now >= r->token_due) {
-        if (r->token_due > now && !same)
+    detour *d = detour_of(e, s);
+    if (d == NULL)
+        return; /* no cell now: the next packet from there asks again */
+    bool same = address_equal(&from->remote, &d->candidate.remote);
+    if (!same || now >= d->token_due) {
+        if (d->token_due > now && !same)
             return; /* one candidate at a time, so that floods of them cost nothing */
-        r->candidate = *from;
-        r->token = random_u64(&e->random);
-        r->token_due = now + ROUTE_CHALLENGE_LIFE;
-        r->candidate_got = r->candidate_sent = 0;
+        d->candidate = *from;
+        d->token = random_u64(&e->random);
+        d->token_due = now + ROUTE_CHALLENGE_LIFE;
+        d->got = d->sent = 0;
     }
-    r->candidate_got += (uint32_t)size;
-    if (r->candidate_sent + PATH_PACKET <= AMPLIFICATION * r->candidate_got &&
-        r->candidate_sent < 4 * PATH_PACKET) {
-        r->candidate_sent += PATH_PACKET;
+    d->got += (uint32_t)size;
+    if (d->sent + PATH_PACKET <= AMPLIFICATION * d->got && d->sent < 4 * PATH_PACKET) {
+        d->sent += PATH_PACKET;
         outbox_control(e, s, CONTROL_CHALLENGE);
     }
 }
@@ -50,22 +62,25 @@ void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t
 applied route_got_challenge(engine *e, uint64_t now, session *s, const path *from, const frame *f)
 {
     (void)now;
-    s->route.response = f->number;
-    s->route.response_to = *from;
+    detour *d = detour_of(e, s);
+    if (d == NULL)
+        return UNABLE;
+    d->response = f->number;
+    d->response_to = *from;
     outbox_control(e, s, CONTROL_RESPONSE);
     return APPLIED;
 }
 
 applied route_got_response(engine *e, uint64_t now, session *s, const path *from, const frame *f)
 {
-    route *r = &s->route;
-    bool ours = r->candidate.remote.family != 0 && f->number == r->token && now < r->token_due &&
-                address_equal(&from->remote, &r->candidate.remote);
+    detour *d = s->route.detour;
+    bool ours = d != NULL && d->candidate.remote.family != 0 && f->number == d->token &&
+                now < d->token_due && address_equal(&from->remote, &d->candidate.remote);
     if (!ours)
         return APPLIED;
-    r->now = r->candidate;
-    r->candidate = (path){0};
-    r->token_due = 0; /* the next move need not wait for this challenge to run out */
+    s->route.now = d->candidate;
+    d->candidate = (path){0};
+    d->token_due = 0; /* the next move need not wait for this challenge to run out */
     changed(e, now, s);
     recovery_reset(e, now, s);
     return APPLIED;

@@ -9,13 +9,13 @@
 
 #include "engine/session.h"
 
-#define ROUTE_UDP_SILENCE NS_PER_S
-#define ROUTE_UDP_RETRY (5 * NS_PER_S)
-#define ROUTE_DWELL (10 * NS_PER_S)
-#define ROUTE_ANSWERS 3u
+#define ROUTE_UDP_SILENCE    NS_PER_S
+#define ROUTE_UDP_RETRY      (5 * NS_PER_S)
+#define ROUTE_DWELL          (10 * NS_PER_S)
+#define ROUTE_ANSWERS        3u
 #define ROUTE_CHALLENGE_LIFE (3 * NS_PER_S)
-#define ROUTE_LARGE 600u      /* bytes: a packet that a narrow path may swallow (P10) */
-#define ROUTE_LARGE_LOSSES 3u /* of these in a row, while small ones are answered */
+#define ROUTE_LARGE          600u /* bytes: a packet that a narrow path may swallow (P10) */
+#define ROUTE_LARGE_LOSSES   3u   /* of these in a row, while small ones are answered */
 
 /* A verified packet with a new highest number came this way. */
 void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t connection,
@@ -26,10 +26,8 @@ void route_answered(engine *e, uint64_t now, session *s, path_kind kind, size_t 
 void route_lost(session *s, size_t size);
 /* A resend timer ran out with nothing answered: maybe lane 0 does better. */
 void route_silent(engine *e, uint64_t now, session *s);
-applied route_got_challenge(engine *e, uint64_t now, session *s, const path *from,
-                            const frame *f);
-applied route_got_response(engine *e, uint64_t now, session *s, const path *from,
-                           const frame *f);
+applied route_got_challenge(engine *e, uint64_t now, session *s, const path *from, const frame *f);
+applied route_got_response(engine *e, uint64_t now, session *s, const path *from, const frame *f);
 /* Is a full-size UDP probe due while on lane 0? Marks it as sent. */
 bool route_test_due(engine *e, uint64_t now, session *s);
 

@@ -6,12 +6,13 @@
 #include "engine/serve_parts.h"
 #include "engine/state.h"
 
-#define QUEUED SERVE_QUEUED
+#define QUEUED   SERVE_QUEUED
 #define ANSWERED SERVE_ANSWERED
-#define SENDING SERVE_SENDING
+#define SENDING  SERVE_SENDING
 #define ORPHANED SERVE_ORPHANED
-#define FREE SERVE_FREE
+#define FREE     SERVE_FREE
 
+/* clang-format off */
 const uint8_t serve_table[SERVE_ORPHANED + 1][SERVE_EVENTS] = {
     [SERVE_FREE] =
         {[SERVE_ADMITTED] = QUEUED, [SERVE_OFFERED] = SERVE_RECEIVING, [SERVE_DECLINED] = ANSWERED,
@@ -56,6 +57,7 @@ const uint8_t serve_table[SERVE_ORPHANED + 1][SERVE_EVENTS] = {
          [SERVE_CANCELLED] = STAY, [SERVE_ARRIVED] = STAY, [SERVE_ABANDONED] = STAY,
          [SERVE_HANDLER_ENDED] = FREE},
 };
+/* clang-format on */
 
 #undef QUEUED
 #undef ANSWERED

@@ -30,34 +30,34 @@ typedef enum {
 } serve_state;
 
 typedef struct serve {
-    list_link at;       /* session.serves, or the engine's orphans */
-    list_link telling;  /* REQUEST or CANCEL event due */
-    list_link waiting;  /* among requests that the application has not taken */
+    list_link at;      /* session.serves, or the engine's orphans */
+    list_link telling; /* REQUEST or CANCEL event due */
+    list_link waiting; /* among requests that the application has not taken */
     message reply;
     timer deadline;
-    uint64_t due;       /* ns, this node's clock (C8) */
-    uint64_t id;        /* index + 1, generation above bit 32; the application's name for it */
-    session *session;   /* NULL once orphaned */
-    uint32_t peer;      /* id, for the events */
+    uint64_t due;     /* ns, this node's clock (C8) */
+    uint64_t id;      /* index + 1, generation above bit 32; the application's name for it */
+    session *session; /* NULL once orphaned */
+    uint32_t peer;    /* id, for the events */
     uint32_t index;
     uint32_t sequence;
     uint16_t slot;
     uint8_t state;
-    uint8_t status;     /* of the reply, or why refused */
+    uint8_t status; /* of the reply, or why refused */
     bool refused;
-    bool cancelled;     /* the caller gave up: a CANCEL event is due or told */
-    bool big;           /* came by lane */
+    bool cancelled; /* the caller gave up: a CANCEL event is due or told */
+    bool big;       /* came by lane */
     bool told_cancel, taken;
     uint8_t method_size;
     uint16_t extension_size;
-    uint8_t *body;      /* cell: method, extension, body */
+    uint8_t *body; /* cell: method, extension, body */
     uint32_t body_size;
-    uint64_t memory;    /* big request, complete: given to the application with the event */
+    uint64_t memory; /* big request, complete: given to the application with the event */
     uint64_t memory_size;
-    uint8_t pool;       /* credit_kind of the next */
-    uint64_t credit;    /* bytes it holds until the handler ended (A4) */
-    uint64_t arrived;   /* ns */
-    uint8_t *answer;    /* cell with the reply's body */
+    uint8_t pool;     /* credit_kind of the next */
+    uint64_t credit;  /* bytes it holds until the handler ended (A4) */
+    uint64_t arrived; /* ns */
+    uint8_t *answer;  /* cell with the reply's body */
     uint32_t answer_size;
     uint64_t reply_memory; /* SENDING without a transfer yet */
     uint64_t reply_size;

@@ -13,18 +13,18 @@
 #include "engine/serve.h"
 
 typedef enum {
-    SERVE_ADMITTED,   /* ours: a small request is here */
-    SERVE_OFFERED,    /* ours: a big one may come */
-    SERVE_DECLINED,   /* ours: a record only for saying no */
-    SERVE_COMPLETE,   /* the peer's: the last byte of a big one is verified */
-    SERVE_TELLING,    /* ours */
-    SERVE_REPLIED,    /* ours: a small reply is kept */
-    SERVE_REPLIED_BIG, /* ours */
-    SERVE_FELL_BACK,  /* ours: a big reply that cannot be sent becomes a small word */
-    SERVE_REFUSED,    /* ours */
-    SERVE_CANCELLED,  /* the peer's */
-    SERVE_ARRIVED,    /* the peer's: it has the answer */
-    SERVE_ABANDONED,  /* the peer's: session over, slot gone on, or offer withdrawn */
+    SERVE_ADMITTED,      /* ours: a small request is here */
+    SERVE_OFFERED,       /* ours: a big one may come */
+    SERVE_DECLINED,      /* ours: a record only for saying no */
+    SERVE_COMPLETE,      /* the peer's: the last byte of a big one is verified */
+    SERVE_TELLING,       /* ours */
+    SERVE_REPLIED,       /* ours: a small reply is kept */
+    SERVE_REPLIED_BIG,   /* ours */
+    SERVE_FELL_BACK,     /* ours: a big reply that cannot be sent becomes a small word */
+    SERVE_REFUSED,       /* ours */
+    SERVE_CANCELLED,     /* the peer's */
+    SERVE_ARRIVED,       /* the peer's: it has the answer */
+    SERVE_ABANDONED,     /* the peer's: session over, slot gone on, or offer withdrawn */
     SERVE_HANDLER_ENDED, /* ours: of an orphan */
     SERVE_EVENTS,
 } serve_event;

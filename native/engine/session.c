@@ -6,9 +6,9 @@
 #include "engine/recovery.h"
 #include "engine/state.h"
 
-#define ATTEMPT_BITS (UINT64_C(3) << 26)
+#define ATTEMPT_BITS        (UINT64_C(3) << 26)
 #define TOMBSTONES_SEARCHED 64
-#define FRESH_PROOF (300 * NS_PER_MS) /* of a session that is taken to live (S6) */
+#define FRESH_PROOF         (300 * NS_PER_MS) /* of a session that is taken to live (S6) */
 
 /* ---- the table ---- */
 
@@ -139,6 +139,8 @@ void session_free(engine *e, uint64_t now, session *s)
     disarm_traffic(e, s);
     timer_disarm(&e->timers, &s->life);
     dial_forget(e, s);
+    if (s->route.detour != NULL)
+        cells_give(&e->cells, s->route.detour);
     slot_table_free(&s->call_slots, &e->cells);
     slot_table_free(&s->answer_slots, &e->cells);
     slot_table_free(&s->sends, &e->cells);
@@ -182,8 +184,8 @@ void session_keyed(engine *e, uint64_t now, session *s, const session_secrets *s
     if (s->theirs_max_ack_delay > NS_PER_S)
         s->theirs_max_ack_delay = NS_PER_S;
     s->theirs_lost_after = (uint64_t)theirs->lost_ms * NS_PER_MS;
-    uint16_t calls = theirs->calls < e->config.call_slots_max ? theirs->calls
-                                                              : e->config.call_slots_max;
+    uint16_t calls =
+        theirs->calls < e->config.call_slots_max ? theirs->calls : e->config.call_slots_max;
     uint16_t transfers = theirs->transfers < e->config.transfer_slots_max
                              ? theirs->transfers
                              : e->config.transfer_slots_max;
@@ -199,8 +201,8 @@ void session_keyed(engine *e, uint64_t now, session *s, const session_secrets *s
         s->state = SESSION_UNCONFIRMED;
         outbox_control(e, s, CONTROL_CONFIRM);
     }
-    timer_arm(&e->timers, &s->life, now + (s->dialler ? unconfirmed_doubt(e)
-                                                      : e->config.half_open));
+    timer_arm(&e->timers, &s->life,
+              now + (s->dialler ? unconfirmed_doubt(e) : e->config.half_open));
 }
 
 /* S6: which of two confirmed sessions of a pair takes new messages. Both sides see the same
@@ -240,9 +242,9 @@ static void replace_strays(engine *e, uint64_t now, session *s)
         outbox_control(e, old, CONTROL_PROBE);
 }
 
-/* Both choose the same of two sessions, if both have both. Whoever dials although it should have the
- * preferred one may have lost that; draining what it dials would make it dial again, at once, for
- * as long as nobody asks. So the old one is asked: its answer settles it, or its end. */
+/* Both choose the same of two sessions, if both have both. Whoever dials although it should have
+ * the preferred one may have lost that; draining what it dials would make it dial again, at
+ * once, for as long as nobody asks. So the old one is asked: its answer settles it, or its end. */
 static void contest(engine *e, uint64_t now, session *s, session *rival)
 {
     if (rival->contender != 0) {

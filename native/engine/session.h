@@ -22,12 +22,12 @@
 #include "base/timers.h"
 #include "engine/acks.h"
 #include "engine/age.h"
+#include "engine/applied.h"
 #include "engine/message.h"
 #include "engine/rtt.h"
 #include "engine/slot_table.h"
 #include "engine/window.h"
 #include "seal/seal.h"
-#include "engine/applied.h"
 #include "wire/frame.h"
 #include "wire/parameters.h"
 #include "wire/status.h"
@@ -63,28 +63,28 @@ typedef enum {
     CONTROL_CONFIRM = 2048, /* nothing but "answer me": an empty, eliciting packet (S5) */
     /* These are said again when the packet that carried them is lost. */
     CONTROL_RELIABLE = CONTROL_GRANTS | CONTROL_DRAIN | CONTROL_ASK_0 | CONTROL_ASK_1 |
-                       CONTROL_ASK_2 | CONTROL_PARK | CONTROL_CONFIRM,
+        CONTROL_ASK_2 | CONTROL_PARK | CONTROL_CONFIRM,
     /* These leave though the window is full or the peer silent (P6, P8). */
     CONTROL_EXEMPT = CONTROL_PROBE | CONTROL_PONG | CONTROL_CHALLENGE | CONTROL_RESPONSE |
-                     CONTROL_CLOSE,
+        CONTROL_CLOSE,
 } control;
 
 typedef enum { PATH_NONE, PATH_UDP, PATH_LANE0 } path_kind;
 
 /* Liveness (L1, L2): silence is counted from the send time of the newest packet answered. */
 typedef struct {
-    uint64_t proof;       /* ns: send time of my newest acknowledged packet, or a later floor */
-    uint64_t probed;      /* ns: when the last probe left */
-    uint64_t fence;       /* ns: nothing starts until a packet sent after this is answered; 0 (L4) */
+    uint64_t proof;  /* ns: send time of my newest acknowledged packet, or a later floor */
+    uint64_t probed; /* ns: when the last probe left */
+    uint64_t fence;  /* ns: nothing starts until a packet sent after this is answered; 0 (L4) */
     uint64_t judge_after; /* ns: no `lost` before this (L3) */
     uint64_t stalled;     /* ns: end of our last own stall */
     uint32_t unanswered;  /* probes since proof */
     uint32_t refused;     /* probes in a row that the peer's host refused (P11) */
-    uint64_t refused_at;    /* ns: the last of these */
-    uint64_t heard;         /* ns: the last packet that verified */
-    uint64_t soon;          /* ns: a probe out of turn, 0: none (L6) */
-    uint64_t doubted_at;    /* ns: the last fresh handshake beside this session (S3) */
-    uint32_t soon_left;     /* such probes still to go */
+    uint64_t refused_at;  /* ns: the last of these */
+    uint64_t heard;       /* ns: the last packet that verified */
+    uint64_t soon;        /* ns: a probe out of turn, 0: none (L6) */
+    uint64_t doubted_at;  /* ns: the last fresh handshake beside this session (S3) */
+    uint32_t soon_left;   /* such probes still to go */
     bool watched;
     bool suspect;
 } pulse;
@@ -93,58 +93,65 @@ typedef struct {
     address local, remote;
 } path;
 
-/* S8, M2: where packets go, and what is being tried. */
+/* S8: a move that is being tried, either way. Rare, so it lives in a cell, not in each session. */
+typedef struct {
+    path candidate;     /* family 0: none */
+    uint64_t token;     /* of the challenge */
+    uint64_t token_due; /* ns: when the challenge is given up */
+    uint32_t got, sent; /* bytes from and to the candidate */
+    path response_to;
+    uint64_t response; /* token to send back */
+} detour;
+
+/* S8, M2: where packets go. */
 typedef struct {
     path now;
-    path candidate;        /* family 0: none */
-    uint64_t token;        /* of the challenge */
-    uint64_t token_due;    /* ns: when the challenge is given up */
-    uint64_t response;     /* token to send back */
-    path response_to;
-    uint64_t udp_since;    /* ns: of the present mode */
-    uint64_t udp_tried;    /* ns: last full-size UDP probe while on lane 0 */
+    detour *detour;       /* NULL: nothing was ever tried */
+    uint64_t udp_since;   /* ns: of the present mode */
+    uint64_t udp_tried;   /* ns: last full-size UDP probe while on lane 0 */
+    uint32_t udp_answers; /* in a row */
+    uint8_t mode;         /* path_kind of ordinary packets */
     bool lane0_doubted;   /* probes over lane 0 stayed without an answer */
-    uint32_t udp_answers;  /* in a row */
-    uint32_t candidate_got, candidate_sent; /* bytes */
-    uint8_t mode;          /* path_kind of ordinary packets */
-    uint8_t large_lost;    /* large packets lost since one was answered (P10) */
+    uint8_t large_lost;   /* large packets lost since one was answered (P10) */
 } route;
 
 #define LANE_CLASSES 3u /* 0 packets, 1 messages up to 1 MiB, 2 larger */
 
 typedef struct session {
-    list_link listed;  /* among the engine's live sessions */
-    list_link sending; /* among those with something to send */
-    list_link peers;   /* the application's peers that this session serves */
+    list_link listed;         /* among the engine's live sessions */
+    list_link sending;        /* among those with something to send */
+    list_link peers;          /* the application's peers that this session serves */
     list_link dialling_peers; /* those for whom this dial is made */
     uint32_t index;
     uint8_t state;
     bool dialler;
     bool ours_drained, theirs_drained; /* S6 */
-    uint8_t reason;    /* status: why it ended */
-    bool quiet;        /* P6: three PTOs without an answer, only probes fly */
-    bool handshake_tcp; /* a hello goes over TCP too in this dial (M2) */
-    bool hello_due;    /* dialling: a message 1 should leave over UDP */
-    uint8_t refusals;  /* dialling: times the host refused (P11) */
-    uint8_t attempt;   /* dialling: which of the hello states is newest */
-    uint16_t theirs_port; /* on which the peer says it listens (S4) */
+    uint8_t reason;                    /* status: why it ended */
+    bool quiet;                        /* P6: three PTOs without an answer, only probes fly */
+    bool handshake_tcp;                /* a hello goes over TCP too in this dial (M2) */
+    bool hello_due;                    /* dialling: a message 1 should leave over UDP */
+    uint8_t refusals;                  /* dialling: times the host refused (P11) */
+    uint8_t cipher;
+    bool beat_known;       /* theirs_drops was told */
+    uint8_t attempt;       /* dialling: which of the hello states is newest */
+    uint32_t theirs_drops; /* datagrams its kernel dropped, by its last beat (P8) */
+    uint16_t theirs_port;  /* on which the peer says it listens (S4) */
     uint64_t id, peer_id;
-    address dialled;   /* where message 1 went, if we dialled: known to work (M3) */
+    address dialled; /* where message 1 went, if we dialled: known to work (M3) */
     uint64_t incarnation;
-    uint64_t began;    /* ns: created, then confirmed, then ended */
-    uint64_t rank;     /* counter of the message 1 that made it: which is newer (S6) */
+    uint64_t began; /* ns: created, then confirmed, then ended */
+    uint64_t rank;  /* counter of the message 1 that made it: which is newer (S6) */
     uint64_t theirs_max_message;
     uint64_t theirs_max_ack_delay, theirs_lost_after; /* ns */
-    uint8_t *hello;    /* cell with the hello states of a dial */
+    uint8_t *hello;                                   /* cell with the hello states of a dial */
     struct session *doubts; /* dialling: the session that this dial was made to ask about (S3) */
-    struct session *doubted_by; /* the other end of that */
+    struct session *doubted_by;   /* the other end of that */
     uint16_t contender, contends; /* index + 1: S6, see session_proved; 0: none */
     uint64_t contended;           /* ns: a proof of life since then settles it */
 
     seal seal;
     uint8_t lane_secret[AEAD_KEY];
     uint64_t key_name; /* of the cluster key (K9) */
-    uint8_t cipher;
 
     route route;
     acks acks;
@@ -154,52 +161,50 @@ typedef struct session {
     pulse pulse;
     list_link records; /* packets sent, oldest first */
     list_link queues[QUEUES];
-    uint32_t queued;   /* messages in them */
+    uint32_t queued;     /* messages in them */
     uint32_t served_low; /* P9: packets since the last class had its place */
-    uint32_t controls; /* control bits due */
-    uint32_t pto_count; /* in a row */
-    uint32_t reorder;  /* packets: loss threshold, 3 to 64 (P5) */
+    uint32_t controls;   /* control bits due */
+    uint32_t pto_count;  /* in a row */
+    uint32_t reorder;    /* packets: loss threshold, 3 to 64 (P5) */
     uint64_t largest_acked;
-    uint64_t last_answer; /* ns: when the last new acknowledgement came */
+    uint64_t last_answer;    /* ns: when the last new acknowledgement came */
     uint64_t eliciting_sent; /* ns: when the last packet that asks for one left */
-    uint64_t pace_from;  /* ns: when the pacer's burst began (P8) */
-    uint32_t pace_sent;  /* bytes in it */
-    uint64_t pong_number; /* of the probe to answer */
+    uint64_t pace_from;      /* ns: when the pacer's burst began (P8) */
+    uint32_t pace_sent;      /* bytes in it */
+    uint64_t pong_number;    /* of the probe to answer */
     uint32_t pong_sent_us;
-    uint64_t pong_got;   /* ns */
-    beat beat;           /* the peer's last */
-    bool beat_known;
+    uint64_t pong_got;      /* ns */
     uint64_t stalled_since; /* ns, 0: not (L9) */
     int64_t clock_offset_us;
     uint64_t packets_sent, packets_lost; /* of this session */
 
-    timer loss;  /* loss or PTO */
+    timer loss; /* loss or PTO */
     timer ack;
-    timer pace;  /* probes and liveness */
-    timer life;  /* dial retry, half-open, drain, tombstone; one at a time */
+    timer pace; /* probes and liveness */
+    timer life; /* dial retry, half-open, drain, tombstone; one at a time */
 
-    slot_table call_slots;   /* as caller */
-    slot_table answer_slots; /* as answerer */
-    slot_table sends;        /* transfers out */
-    slot_table receives;     /* transfers in */
+    slot_table call_slots;                     /* as caller */
+    slot_table answer_slots;                   /* as answerer */
+    slot_table sends;                          /* transfers out */
+    slot_table receives;                       /* transfers in */
     uint16_t granted_calls, granted_transfers; /* what we last told the peer to use */
-    uint32_t eager_told;   /* bytes we promised to take at once (A1) */
-    uint32_t eager_theirs; /* bytes the peer promised to take at once ... */
-    uint32_t eager_out;    /* ... and those of them in use */
-    list_link calls;     /* calls that hold a slot here */
+    uint32_t eager_told;                       /* bytes we promised to take at once (A1) */
+    uint32_t eager_theirs;                     /* bytes the peer promised to take at once ... */
+    uint32_t eager_out;                        /* ... and those of them in use */
+    list_link calls;                           /* calls that hold a slot here */
     list_link serves;
     uint32_t serving; /* length of that list: the peer's share (A5) */
     list_link transfers;
-    uint32_t lanes[LANE_CLASSES]; /* connection id per class, 0: none */
-    uint32_t next_lane;  /* number of the next lane to open */
-    uint64_t asked_lane[LANE_CLASSES]; /* ns: when LANE_ASK last left */
-    uint32_t lane_failures; /* attempts in a row (M5) */
+    uint32_t lanes[LANE_CLASSES];                   /* connection id per class, 0: none */
+    uint32_t next_lane;                             /* number of the next lane to open */
+    uint64_t asked_lane[LANE_CLASSES];              /* ns: when LANE_ASK last left */
+    uint32_t lane_failures;                         /* attempts in a row (M5) */
     uint64_t lane_failing_since, lane_next_attempt; /* ns */
     uint16_t segment_size;  /* TCP_MAXSEG for the next lane, 0: the system's (T8) */
     uint32_t lanes_stalled; /* lanes that died in a row without progress (T8) */
     bool parked_by_peer;    /* lane 0's end was announced (M1) */
     uint64_t watched_since;
-    uint64_t interest_at;   /* ns: somebody was last seen to have interest */
+    uint64_t interest_at; /* ns: somebody was last seen to have interest */
 } session;
 
 /* A packet that left and is not yet accounted for. */
@@ -212,9 +217,9 @@ struct record {
     uint16_t controls; /* control bits it carried */
     uint8_t path;      /* path_kind */
     bool eliciting;
-    bool given_up;     /* lost or timed out; kept to notice a late acknowledgement */
+    bool given_up;      /* lost or timed out; kept to notice a late acknowledgement */
     bool declared_lost; /* by later acknowledgements, so the window was cut (P5) */
-    bool flying;       /* counted in window.flying */
+    bool flying;        /* counted in window.flying */
     uint32_t index;
 };
 

@@ -99,8 +99,8 @@ static uint16_t lowest_free(const slot_table *t)
     for (uint32_t page = 0; page < pages; page++) {
         for (uint32_t word = 0; word < 8; word++) {
             uint64_t free = ~t->pages[page]->used[word];
-            uint32_t within = free == 0 ? SLOT_PAGE_ENTRIES
-                                        : word * 64 + (uint32_t)__builtin_ctzll(free);
+            uint32_t within =
+                free == 0 ? SLOT_PAGE_ENTRIES : word * 64 + (uint32_t)__builtin_ctzll(free);
             if (within < SLOT_PAGE_ENTRIES)
                 return (uint16_t)(t->first + page * SLOT_PAGE_ENTRIES + within);
         }

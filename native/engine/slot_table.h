@@ -16,8 +16,8 @@
 #include <stdint.h>
 
 #define SLOT_PAGE_ENTRIES 504u
-#define SLOT_PAGES 8u
-#define SLOT_FIRST_MAX 64u
+#define SLOT_PAGES        8u
+#define SLOT_FIRST_MAX    64u
 
 typedef struct {
     uint32_t sequence; /* highest so far; the first used is 1 */

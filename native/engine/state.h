@@ -56,17 +56,17 @@ struct engine {
     config config;
     hello_keys keys;
     random_source random;
-    uint64_t now;        /* latest seen; time never goes back (L5) */
+    uint64_t now;            /* latest seen; time never goes back (L5) */
     uint64_t packet_sent_at; /* ns, our clock: when the packet being applied left (C8) */
     uint64_t incarnation;
-    uint64_t counter;    /* of our message 1s (K4) */
-    uint64_t ranks;      /* sessions dialled so far (S6) */
+    uint64_t counter; /* of our message 1s (K4) */
+    uint64_t ranks;   /* sessions dialled so far (S6) */
     uint64_t kernel_drops;
     uint64_t progress_at; /* ns: the application last took events; 0: never */
     uint32_t progress_queued;
     uint32_t hellos_left; /* public-key operations left in this turn (K6) */
-    uint32_t batch;      /* rises with each input, for bounds per turn */
-    unsigned wanted;     /* action kinds the loop can take in this engine_next */
+    uint32_t batch;       /* rises with each input, for bounds per turn */
+    unsigned wanted;      /* action kinds the loop can take in this engine_next */
     bool draining, closed;
     uint64_t probe_tokens, probe_tokens_at; /* L2: probes per second */
 
@@ -81,16 +81,16 @@ struct engine {
     list_link live;      /* sessions that are neither FREE nor HALF_OPEN */
     list_link half_open; /* oldest first */
     uint32_t half_open_count;
-    list_link sending;   /* sessions with something to send */
-    map incarnations;    /* incarnation -> session index that takes new messages */
-    map gone;            /* incarnation -> place in gone_counters (K4) */
+    list_link sending; /* sessions with something to send */
+    map incarnations;  /* incarnation -> session index that takes new messages */
+    map gone;          /* incarnation -> place in gone_counters (K4) */
     uint64_t *gone_counters;
     uint64_t *gone_keys;
     uint32_t gone_next;
 
     peer *peers;
     slots peer_slots;
-    map peer_addresses;  /* address digest -> peer index */
+    map peer_addresses; /* address digest -> peer index */
     list_link telling_peers;
 
     call *calls;
@@ -98,7 +98,7 @@ struct engine {
     uint32_t calls_room; /* entries: more than config.calls, for slots still held (C3) */
     uint32_t *handles;   /* handle index -> call index + 1 */
     list_link telling_calls;
-    uint32_t calls_held; /* entries whose wire is not NONE (C3) */
+    uint32_t calls_held;   /* entries whose wire is not NONE (C3) */
     uint32_t retry_tenths; /* Rule 10: tenths of a retry that the budget still allows */
     uint64_t retry_filled; /* ns: when the budget was last topped up */
 
@@ -107,16 +107,16 @@ struct engine {
     list_link telling_serves;
     list_link orphans;
     list_link waiting_serves; /* not yet taken by the application, oldest first */
-    uint32_t serves_waiting; /* length of that list */
+    uint32_t serves_waiting;  /* length of that list */
 
     transfer *transfers;
     slots transfer_slots;
-    list_link leaving;   /* transfers whose session is gone but whose operations are not */
-    list_link allocs;    /* transfers with an ALLOC due, by `waiting` */
+    list_link leaving;    /* transfers whose session is gone but whose operations are not */
+    list_link allocs;     /* transfers with an ALLOC due, by `waiting` */
     bool transfers_short; /* somebody found the table full and must be told when it is not */
     credit_pool pools[CREDIT_POOLS];
     uint64_t eager_promised; /* bytes, the sum of sessions' eager_told: at most that pool's limit */
-    uint64_t *releases;  /* memory handles to RELEASE, a stack with room for every one possible */
+    uint64_t *releases; /* memory handles to RELEASE, a stack with room for every one possible */
     uint32_t release_count, release_room;
 
     connection *connections;
@@ -133,7 +133,7 @@ struct engine {
     answer answers[ANSWERS];
     list_link answers_due, answers_free;
 
-    address stranger;    /* who sent a handshake that does not verify (K10); family 0: nobody */
+    address stranger; /* who sent a handshake that does not verify (K10); family 0: nobody */
     uint64_t stranger_told;
 
     uint8_t entropy[ENTROPY_ROOM][ENGINE_ENTROPY];

@@ -7,12 +7,14 @@
 
 #include <stdint.h>
 
+/* clang-format off */
 #define TRACE_LIST(X)                                                                              \
     X(NONE) X(PACKET_SENT) X(PACKET_GOT) X(PACKET_LOST) X(PACKET_DROPPED)                          \
     X(PTO) X(CALL_OPEN) X(CALL_SENT) X(CALL_DONE) X(REQUEST_GOT) X(REPLY_GIVEN) X(REFUSED)         \
     X(CANCEL) X(SESSION_UP) X(SESSION_END) X(PEER_STATE) X(HELLO_SENT) X(HELLO_GOT)                \
     X(LANE_OPEN) X(LANE_UP) X(LANE_DOWN) X(TRANSFER_OFFER) X(TRANSFER_GRANT)                       \
     X(TRANSFER_RESUME) X(TRANSFER_END) X(STALL) X(PATH)
+/* clang-format on */
 
 #define TRACE_ENUM(name) TRACE_##name,
 typedef enum { TRACE_LIST(TRACE_ENUM) TRACE_KINDS } trace_kind;

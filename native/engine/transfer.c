@@ -5,6 +5,7 @@
 #include "engine/outbox.h"
 #include "engine/state.h"
 
+/* clang-format off */
 static const uint8_t table[TRANSFER_STATES][TRANSFER_INPUTS] = {
     /* from the peer: GRANTED, RESUME, FINAL, MISSING, BURN */
     /* from ourselves: MOVE, ASK, FILL, LEAVE, OFFER, HURRY, ADMIT, FORGET */
@@ -27,6 +28,7 @@ static const uint8_t table[TRANSFER_STATES][TRANSFER_INPUTS] = {
     [RECEIVE_LEAVING] = {STAY, STAY, STAY, STAY, STAY,
                          NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, TRANSFER_FREE},
 };
+/* clang-format on */
 
 void transfer_input_apply(transfer *t, transfer_input input)
 {
@@ -191,9 +193,8 @@ bool transfer_next(engine *e, uint64_t now, unsigned wanted, action *out)
     list_remove(at);
     t->alloc_due = false;
     t->operations++;
-    *out = (action){.kind = ACTION_ALLOC,
-                    .token = token_make(TOKEN_ALLOC, 0, t, 0),
-                    .length = t->total};
+    *out = (action){
+        .kind = ACTION_ALLOC, .token = token_make(TOKEN_ALLOC, 0, t, 0), .length = t->total};
     return true;
 }
 

@@ -10,6 +10,9 @@
  * break the sender assigns another by QUERY and the receiver's position counts (T3). The sender
  * owns the memory until RELEASE, which comes only when no WRITE names it any more (T5).
  *
+ * Small ones do not wait: OFFERING -> written at once, if the peer has promised to take them (A1;
+ * transfer_eager.c).
+ *
  * The first lane needs no exchange: the receiver takes the one on which the first byte comes, since
  * nothing was written on any other. The final word is reliable, so its entry lives until that word
  * is acknowledged, and the slot remembers the end until its next sequence (T4). */
@@ -24,11 +27,11 @@ struct serve;
 
 typedef enum {
     TRANSFER_FREE,
-    SEND_OFFERING,  /* OFFER leaves, or left; no memory there yet */
-    SEND_ACTIVE,    /* granted: segments go */
-    SEND_ASSIGNING, /* lane changed: QUERY asks for the position */
-    SEND_ASKING,    /* all written, nothing heard: QUERY (T4) */
-    SEND_LEAVING,   /* ended; WRITEs outstanding or ABANDON not acknowledged */
+    SEND_OFFERING,   /* OFFER leaves, or left; no memory there yet */
+    SEND_ACTIVE,     /* granted: segments go */
+    SEND_ASSIGNING,  /* lane changed: QUERY asks for the position */
+    SEND_ASKING,     /* all written, nothing heard: QUERY (T4) */
+    SEND_LEAVING,    /* ended; WRITEs outstanding or ABANDON not acknowledged */
     RECEIVE_WAITING, /* for credit and ALLOC */
     RECEIVE_ACTIVE,
     RECEIVE_LEAVING, /* ended; a READ or ALLOC outstanding, or the final word not acknowledged */
@@ -36,14 +39,14 @@ typedef enum {
 } transfer_state;
 
 typedef struct transfer {
-    list_link at;       /* session.transfers, or the engine's leaving */
-    list_link waiting;  /* receiver: line for credit (A2) or ALLOC; sender: its lane's turns (T9) */
-    message offer;      /* OFFER, then ABANDON */
+    list_link at;      /* session.transfers, or the engine's leaving */
+    list_link waiting; /* receiver: line for credit (A2) or ALLOC; sender: its lane's turns (T9) */
+    message offer;     /* OFFER, then ABANDON */
     message query;
-    message word;       /* receiver's TRANSFER */
-    timer timer;        /* sender: ask, lane without progress; receiver: position report */
-    session *session;   /* NULL once it ended while LEAVING */
-    struct call *call;  /* whose request or reply it is; one of the two, NULL: nobody's any more */
+    message word;      /* receiver's TRANSFER */
+    timer timer;       /* sender: ask, lane without progress; receiver: position report */
+    session *session;  /* NULL once it ended while LEAVING */
+    struct call *call; /* whose request or reply it is; one of the two, NULL: nobody's any more */
     struct serve *serve;
     uint32_t index;
     uint32_t sequence;
@@ -53,32 +56,32 @@ typedef struct transfer {
     uint8_t status;     /* of a REPLY: OK or EXCEPTION. Once REJECTED: why */
     uint8_t word_state; /* transfer_word to send */
     uint8_t lane_class;
-    uint8_t asks;       /* sender: QUERYs since the peer was last heard (T4) */
-    bool slot_held;     /* sender: ours to give. Receiver: the final word is not acknowledged */
-    bool whole;         /* sender: the last byte was handed to a lane (O1) */
-    bool alloc_due;     /* receiver: stands in engine.allocs */
-    uint8_t pool;       /* receiver: credit_kind that it counts against (A1, A3) */
-    bool eager;         /* sender: it went without a grant, and that is not known to have done.
+    uint8_t asks;         /* sender: QUERYs since the peer was last heard (T4) */
+    bool slot_held;       /* sender: ours to give. Receiver: the final word is not acknowledged */
+    bool whole;           /* sender: the last byte was handed to a lane (O1) */
+    bool alloc_due;       /* receiver: stands in engine.allocs */
+    uint8_t pool;         /* receiver: credit_kind that it counts against (A1, A3) */
+    bool eager;           /* sender: it went without a grant, and that is not known to have done.
                            Receiver: offered so (A1) */
-    bool missed;        /* receiver: bytes came before there was memory, and are gone (A1) */
+    bool missed;          /* receiver: bytes came before there was memory, and are gone (A1) */
     uint32_t eager_bytes; /* sender: of the session's eager credit */
-    bool read_busy;     /* receiver: a READ into its memory is outstanding, at position */
-    bool word_due;      /* receiver: a QUERY waits for that READ (T3) */
-    uint32_t lane;      /* number of the lane assigned, 0: none yet */
+    bool read_busy;       /* receiver: a READ into its memory is outstanding, at position */
+    bool word_due;        /* receiver: a QUERY waits for that READ (T3) */
+    uint32_t lane;        /* number of the lane assigned, 0: none yet */
     uint32_t read_length;
     uint32_t read_connection; /* id */
-    uint32_t operations; /* WRITEs, READs and ALLOCs outstanding */
+    uint32_t operations;      /* WRITEs, READs and ALLOCs outstanding */
     uint32_t corrupt_at_same; /* checks failed at one offset (T6) */
     uint64_t corrupt_offset;
     uint64_t memory;
     uint64_t total;
-    uint64_t position;  /* receiver: verified prefix. Sender: last heard */
-    uint64_t written;   /* sender: handed to WRITEs so far */
-    uint64_t peak;      /* sender: highest ever written, for counting what is sent again */
-    uint64_t reported;  /* receiver: position last told */
+    uint64_t position;    /* receiver: verified prefix. Sender: last heard */
+    uint64_t written;     /* sender: handed to WRITEs so far */
+    uint64_t peak;        /* sender: highest ever written, for counting what is sent again */
+    uint64_t reported;    /* receiver: position last told */
     uint64_t progress_at; /* sender, ns: position last moved, or bytes began to be out */
     uint64_t quiet_since; /* sender, ns: last word heard or WRITE done (T4) */
-    uint64_t credit;    /* receiver: bytes reserved */
+    uint64_t credit;      /* receiver: bytes reserved */
 } transfer;
 
 /* What can befall a transfer; the table is in transfer.c. */
@@ -107,7 +110,7 @@ typedef enum {
  * running number keeps those apart that are outstanding together. */
 typedef enum { TOKEN_WRITE = 1, TOKEN_READ = 2, TOKEN_ALLOC = 3 } token_kind;
 
-#define TOKEN_NUMBERS 64u
+#define TOKEN_NUMBERS   64u
 #define TOKEN_TRANSFERS 0xffffffu
 
 static inline uint64_t token_make(token_kind kind, uint8_t number, const transfer *t,
@@ -123,8 +126,8 @@ static inline uint64_t token_make(token_kind kind, uint8_t number, const transfe
 /* Starts sending memory in the session; takes the memory over. NULL: no slot or table entry now
  * (nothing was taken; try again when one is free). */
 transfer *transfer_send_request(engine *e, uint64_t now, session *s, struct call *c);
-transfer *transfer_send_reply(engine *e, uint64_t now, session *s, struct serve *v,
-                              uint64_t memory, uint64_t size);
+transfer *transfer_send_reply(engine *e, uint64_t now, session *s, struct serve *v, uint64_t memory,
+                              uint64_t size);
 /* Its call or request has no more interest. */
 void transfer_abandon(engine *e, uint64_t now, transfer *t);
 
@@ -166,8 +169,7 @@ read_target transfer_read_target(engine *e, session *s, uint32_t lane, const seg
                                  transfer **into);
 /* BUFFER_CHANGED and whoever else failed is told inside; CORRUPT: the caller drops the lane. */
 void transfer_read_done(engine *e, uint64_t now, transfer *t, done_result result);
-void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result,
-                        uint64_t memory);
+void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result, uint64_t memory);
 
 /* ---- between the files of transfers ---- */
 transfer *transfer_new(engine *e, session *s, transfer_input how); /* NULL: table full */

@@ -4,9 +4,9 @@
 #include "engine/state.h"
 #include "engine/transfer.h"
 
-#define REPORT_BYTES (UINT64_C(1) << 20)  /* T1: a position is told every 1 MiB ... */
-#define REPORT_AFTER (10 * NS_PER_MS)     /* ... or 10 ms */
-#define CORRUPT_MOST 2u                   /* failures at one offset: the memory changed (T6) */
+#define REPORT_BYTES (UINT64_C(1) << 20) /* T1: a position is told every 1 MiB ... */
+#define REPORT_AFTER (10 * NS_PER_MS)    /* ... or 10 ms */
+#define CORRUPT_MOST 2u                  /* failures at one offset: the memory changed (T6) */
 
 /* A slot's value once its transfer is over: a mark, the final word, the status (T4). */
 #define ENDED UINT32_C(0x80000000)
@@ -148,8 +148,8 @@ static void burn(engine *e, uint64_t now, session *s, transfer *t)
     t->word_due = false;
     transfer_slot_ended(s, t);
     if (known)
-        tell_failed(e, now, t, t->what == CARRIES_REPLY ? STATUS_LANE_UNAVAILABLE
-                                                        : STATUS_CANCELLED);
+        tell_failed(e, now, t,
+                    t->what == CARRIES_REPLY ? STATUS_LANE_UNAVAILABLE : STATUS_CANCELLED);
     transfer_settle(e, now, t);
 }
 

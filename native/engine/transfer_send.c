@@ -55,8 +55,8 @@ transfer *transfer_send_request(engine *e, uint64_t now, session *s, struct call
     return t;
 }
 
-transfer *transfer_send_reply(engine *e, uint64_t now, session *s, struct serve *v,
-                              uint64_t memory, uint64_t size)
+transfer *transfer_send_reply(engine *e, uint64_t now, session *s, struct serve *v, uint64_t memory,
+                              uint64_t size)
 {
     transfer *t = begin(e, now, s, CARRIES_REPLY, size);
     if (t == NULL)

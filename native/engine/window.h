@@ -11,17 +11,17 @@
 #include <stdint.h>
 
 #define WINDOW_PACKET 1200u /* bytes of a full packet */
-#define WINDOW_LEAST 4u     /* full packets */
-#define WINDOW_BURST 16u    /* packets in a row when paced (P8) */
+#define WINDOW_LEAST  4u    /* full packets */
+#define WINDOW_BURST  16u   /* packets in a row when paced (P8) */
 
 typedef struct {
-    uint64_t size;      /* bytes */
-    uint64_t threshold; /* bytes; below it slow start */
-    uint64_t max;       /* bytes */
-    uint64_t flying;    /* bytes sent and neither acknowledged nor given up */
+    uint64_t size;       /* bytes */
+    uint64_t threshold;  /* bytes; below it slow start */
+    uint64_t max;        /* bytes */
+    uint64_t flying;     /* bytes sent and neither acknowledged nor given up */
     uint64_t cut_number; /* losses of packets up to this one belong to the last cut */
     uint64_t before_size, before_threshold; /* to undo a cut that was spurious */
-    bool limited;       /* something had to wait for the window since the last growth */
+    bool limited; /* something had to wait for the window since the last growth */
 } window;
 
 static inline void window_init(window *w, uint32_t initial_packets, uint32_t max_packets)

@@ -29,20 +29,20 @@
 #include <stdint.h>
 
 /* cffi begin */
-#define RUDP_FORKED -1  /* this process is a fork of the one that opened the node */
-#define RUDP_CLOSED -2  /* the node is closed or closing */
-#define RUDP_BROKEN -3  /* the core stopped after a broken invariant (E10) */
-#define RUDP_FULL -4    /* the submission ring or a table is full: nothing was taken */
+#define RUDP_FORKED  -1 /* this process is a fork of the one that opened the node */
+#define RUDP_CLOSED  -2 /* the node is closed or closing */
+#define RUDP_BROKEN  -3 /* the core stopped after a broken invariant (E10) */
+#define RUDP_FULL    -4 /* the submission ring or a table is full: nothing was taken */
 #define RUDP_TIMEOUT -5 /* the wait ended without result */
-#define RUDP_SIGNAL -6  /* a signal arrived: check signals, call again (Rule 17) */
+#define RUDP_SIGNAL  -6 /* a signal arrived: check signals, call again (Rule 17) */
 #define RUDP_INVALID -7 /* an argument is out of range: handle in use, too long a method ... */
-#define RUDP_MEMORY -8  /* no memory */
-#define RUDP_SYSTEM -9  /* a system call failed; the error text says which */
+#define RUDP_MEMORY  -8 /* no memory */
+#define RUDP_SYSTEM  -9 /* a system call failed; the error text says which */
 
-#define RUDP_EVENTS 1024      /* entries of the event ring, a power of two */
-#define RUDP_PACKET_BODY 1125 /* bytes of method, extension and body that still fit one packet */
+#define RUDP_EVENTS       1024 /* entries of the event ring, a power of two */
+#define RUDP_PACKET_BODY  1125 /* bytes of method, extension and body that still fit one packet */
 #define RUDP_PACKET_REPLY 1131 /* bytes of a reply's body that still fit one packet */
-#define RUDP_METHOD_MAX 255   /* bytes of a method's name */
+#define RUDP_METHOD_MAX   255  /* bytes of a method's name */
 
 /* An address: IPv4 in the first four bytes of ip. */
 typedef struct {
@@ -66,8 +66,8 @@ typedef struct {
     uint32_t calls;           /* calls in flight */
     uint32_t serves;          /* requests queued, running or with a reply kept */
     uint32_t peers;
-    uint8_t no_udp, no_tcp;   /* for networks that block one of them, and for tests (M1, M5) */
-    uint8_t cipher;           /* 0: best of both; 1 AES-256-GCM, 2 ChaCha20-Poly1305 only */
+    uint8_t no_udp, no_tcp; /* for networks that block one of them, and for tests (M1, M5) */
+    uint8_t cipher;         /* 0: best of both; 1 AES-256-GCM, 2 ChaCha20-Poly1305 only */
     uint8_t unused;
 } rudp_options;
 
@@ -95,13 +95,13 @@ typedef struct {
     uint64_t made;     /* microseconds, node's clock: when the event was made */
 } rudp_event;
 
-#define RUDP_DONE 1
-#define RUDP_REQUEST 2
-#define RUDP_CANCEL 3
-#define RUDP_PEER 4
+#define RUDP_DONE     1
+#define RUDP_REQUEST  2
+#define RUDP_CANCEL   3
+#define RUDP_PEER     4
 #define RUDP_STRANGER 5
 #define RUDP_RELEASED 6
-#define RUDP_STOPPED 7 /* the core stopped (E10): every open call has been ended */
+#define RUDP_STOPPED  7 /* the core stopped (E10): every open call has been ended */
 
 /* ---- life ---- */
 

@@ -35,7 +35,7 @@ typedef enum {
 } field;
 
 #define FIELDS_MAX 12
-#define TYPES 32
+#define TYPES      32
 
 typedef struct {
     const char *name;
@@ -202,10 +202,20 @@ static void write_field(writer *w, uint8_t which, const frame *f)
 static size_t field_size(uint8_t which, const frame *f)
 {
     switch (which) {
-    case SLOT: case TSLOT: case CALLS: case TRANSFERS: return 2;
-    case STATUS_8: case FLAGS: case WHAT: case STATE: case CLASS: return 1;
-    case TOTAL: case POSITION: case NUMBER: return 8;
-    case BEAT: case NONCE: return 16;
+    case SLOT:
+    case TSLOT:
+    case CALLS:
+    case TRANSFERS: return 2;
+    case STATUS_8:
+    case FLAGS:
+    case WHAT:
+    case STATE:
+    case CLASS: return 1;
+    case TOTAL:
+    case POSITION:
+    case NUMBER: return 8;
+    case BEAT:
+    case NONCE: return 16;
     case METHOD: return 1u + f->method_size;
     case EXTENSION: return 2u + f->extension_size;
     case BODY: return f->body_size;

@@ -19,29 +19,29 @@
 #include "base/bytes.h"
 
 #define FRAME_SKIPPABLE 0x80u
-#define FRAME_HEAD 3u /* bytes before a frame's body */
+#define FRAME_HEAD      3u /* bytes before a frame's body */
 
 typedef enum {
-    FRAME_PROBE = 1,      /* beat: answer at once with a PONG (L1) */
-    FRAME_PONG = 2,       /* beat; number: of the probe; sent_us: its send time; held_us */
-    FRAME_REQUEST = 3,    /* slot, sequence, remaining_ms, flags, method, extension, body */
-    FRAME_REPLY = 4,      /* slot, sequence, status (OK, EXCEPTION, CANCELLED ...), flags, body */
-    FRAME_REFUSED = 5,    /* slot, sequence, status: it never ran and never will (C4) */
-    FRAME_CANCEL = 6,     /* slot, sequence (C2) */
-    FRAME_GRANTS = 7,     /* calls, transfers: slots to use from now on (C1); eager bytes (A1) */
-    FRAME_OFFER = 8,      /* transfer slot and sequence, what, slot, sequence, total, ... (A1) */
-    FRAME_TRANSFER = 9,   /* receiver's word: slot, sequence, state, status, lane, position (T1) */
-    FRAME_QUERY = 10,     /* sender asks for the above; lane: assigned from now on (T3, T4) */
-    FRAME_ABANDON = 11,   /* sender gives the transfer up: slot, sequence */
-    FRAME_LANE_HELLO = 12,   /* lane, nonce: first packet on a TCP connection (M4) */
+    FRAME_PROBE = 1,       /* beat: answer at once with a PONG (L1) */
+    FRAME_PONG = 2,        /* beat; number: of the probe; sent_us: its send time; held_us */
+    FRAME_REQUEST = 3,     /* slot, sequence, remaining_ms, flags, method, extension, body */
+    FRAME_REPLY = 4,       /* slot, sequence, status (OK, EXCEPTION, CANCELLED ...), flags, body */
+    FRAME_REFUSED = 5,     /* slot, sequence, status: it never ran and never will (C4) */
+    FRAME_CANCEL = 6,      /* slot, sequence (C2) */
+    FRAME_GRANTS = 7,      /* calls, transfers: slots to use from now on (C1); eager bytes (A1) */
+    FRAME_OFFER = 8,       /* transfer slot and sequence, what, slot, sequence, total, ... (A1) */
+    FRAME_TRANSFER = 9,    /* receiver's word: slot, sequence, state, status, lane, position (T1) */
+    FRAME_QUERY = 10,      /* sender asks for the above; lane: assigned from now on (T3, T4) */
+    FRAME_ABANDON = 11,    /* sender gives the transfer up: slot, sequence */
+    FRAME_LANE_HELLO = 12, /* lane, nonce: first packet on a TCP connection (M4) */
     FRAME_LANE_WELCOME = 13, /* lane, nonce: its answer */
-    FRAME_LANE_ASK = 14,  /* lane class (0, 1 or 2) the acceptor wants opened (M3) */
-    FRAME_LANE_GONE = 15, /* lane: dropped by the sender of this frame */
-    FRAME_LANE_PARK = 16, /* lane 0 is closed on purpose, its end means nothing (M1) */
-    FRAME_DRAIN = 17,     /* this side starts nothing new in this session (S6) */
-    FRAME_CLOSE = 18,     /* status: the session is over (S7) */
-    FRAME_CHALLENGE = 19, /* token (S8) */
-    FRAME_RESPONSE = 20,  /* token */
+    FRAME_LANE_ASK = 14,     /* lane class (0, 1 or 2) the acceptor wants opened (M3) */
+    FRAME_LANE_GONE = 15,    /* lane: dropped by the sender of this frame */
+    FRAME_LANE_PARK = 16,    /* lane 0 is closed on purpose, its end means nothing (M1) */
+    FRAME_DRAIN = 17,        /* this side starts nothing new in this session (S6) */
+    FRAME_CLOSE = 18,        /* status: the session is over (S7) */
+    FRAME_CHALLENGE = 19,    /* token (S8) */
+    FRAME_RESPONSE = 20,     /* token */
     FRAME_PADDING = FRAME_SKIPPABLE | 1,
 } frame_type;
 
@@ -71,22 +71,22 @@ typedef struct {
     uint8_t type;
     uint8_t status;
     uint8_t flags;
-    uint8_t what;          /* carries, in OFFER */
-    uint8_t state;         /* transfer_word, in TRANSFER */
-    uint8_t lane_class;    /* LANE_ASK */
-    uint16_t slot;         /* call slot */
-    uint32_t sequence;     /* of the call slot */
+    uint8_t what;       /* carries, in OFFER */
+    uint8_t state;      /* transfer_word, in TRANSFER */
+    uint8_t lane_class; /* LANE_ASK */
+    uint16_t slot;      /* call slot */
+    uint32_t sequence;  /* of the call slot */
     uint16_t transfer_slot;
     uint32_t transfer_sequence;
     uint32_t remaining_ms; /* deadline, counted from the packet's send time (C8) */
     uint32_t lane;
-    uint16_t calls;        /* GRANTS */
+    uint16_t calls; /* GRANTS */
     uint16_t transfers;
-    uint32_t eager;        /* GRANTS: bytes of big messages that need not wait for memory (A1) */
-    uint64_t total;        /* bytes of the offered message */
+    uint32_t eager; /* GRANTS: bytes of big messages that need not wait for memory (A1) */
+    uint64_t total; /* bytes of the offered message */
     uint64_t position;
-    uint64_t number;       /* PONG: of the probe. CHALLENGE, RESPONSE: the token */
-    uint32_t sent_us;      /* PONG */
+    uint64_t number;  /* PONG: of the probe. CHALLENGE, RESPONSE: the token */
+    uint32_t sent_us; /* PONG */
     uint32_t held_us;
     beat beat;
     uint8_t nonce[16];
@@ -94,7 +94,7 @@ typedef struct {
     uint8_t method_size;
     const uint8_t *extension;
     uint16_t extension_size;
-    const uint8_t *body;   /* REQUEST, REPLY */
+    const uint8_t *body; /* REQUEST, REPLY */
     uint32_t body_size;
 } frame;
 
@@ -111,7 +111,7 @@ size_t frame_size(const frame *f);
 
 /* Bytes of a REQUEST or REPLY around method, extension and body, frame header included. */
 #define FRAME_REQUEST_OVERHEAD (FRAME_HEAD + 14u)
-#define FRAME_REPLY_OVERHEAD (FRAME_HEAD + 8u)
+#define FRAME_REPLY_OVERHEAD   (FRAME_HEAD + 8u)
 
 /* True for frames that ask for an acknowledgement (P3): all but PADDING and CLOSE. */
 bool frame_elicits(uint8_t type);

@@ -26,11 +26,11 @@
 
 #include "base/bytes.h"
 
-#define PACKET_BUDGET 1200u  /* bytes of a UDP payload, headers and tag included */
-#define PACKET_HEADER 18u    /* bytes in the clear, authenticated */
-#define PACKET_PROLOGUE 24u  /* bytes at the start of the sealed part */
-#define PACKET_KIND 0x20u    /* high nibble of a session's packet */
-#define PACKET_TAG_MAX 16u   /* bytes of the longest tag */
+#define PACKET_BUDGET   1200u /* bytes of a UDP payload, headers and tag included */
+#define PACKET_HEADER   18u   /* bytes in the clear, authenticated */
+#define PACKET_PROLOGUE 24u   /* bytes at the start of the sealed part */
+#define PACKET_KIND     0x20u /* high nibble of a session's packet */
+#define PACKET_TAG_MAX  16u   /* bytes of the longest tag */
 /* Room for frames in one packet, whichever cipher: 1142 bytes. */
 #define PACKET_ROOM (PACKET_BUDGET - PACKET_HEADER - PACKET_PROLOGUE - PACKET_TAG_MAX)
 

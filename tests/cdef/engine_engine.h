@@ -1,10 +1,10 @@
 /* after: base_address.h engine_config.h engine_counters.h seal_hello.h seal_segment.h */
 /* after: wire_status.h */
-#define ENGINE_SEED ...
+#define ENGINE_SEED    ...
 #define ENGINE_ENTROPY ...
-#define ACTION_BUFFER ...
-#define REQUEST_ROOM ...
-#define REPLY_ROOM ...
+#define ACTION_BUFFER  ...
+#define REQUEST_ROOM   ...
+#define REPLY_ROOM     ...
 
 typedef struct engine engine;
 
@@ -16,8 +16,13 @@ typedef struct {
 } datagram;
 
 typedef enum {
-    CONNECTION_OPENED, CONNECTION_REFUSED, CONNECTION_TIMEOUT, CONNECTION_ENDED, CONNECTION_BROKE,
-    CONNECTION_GONE, ...
+    CONNECTION_OPENED,
+    CONNECTION_REFUSED,
+    CONNECTION_TIMEOUT,
+    CONNECTION_ENDED,
+    CONNECTION_BROKE,
+    CONNECTION_GONE,
+    ...
 } connection_news;
 
 typedef enum { DONE_OK, DONE_FAILED, DONE_CORRUPT, ... } done_result;
@@ -46,12 +51,27 @@ typedef struct {
 } reply_command;
 
 typedef enum {
-    ACTION_SEND, ACTION_PUT, ACTION_OPEN, ACTION_SHUT, ACTION_BULK, ACTION_WRITE, ACTION_READ,
-    ACTION_ALLOC, ACTION_RELEASE, ACTION_EVENT, ACTION_ALL, ...
+    ACTION_SEND,
+    ACTION_PUT,
+    ACTION_OPEN,
+    ACTION_SHUT,
+    ACTION_BULK,
+    ACTION_WRITE,
+    ACTION_READ,
+    ACTION_ALLOC,
+    ACTION_RELEASE,
+    ACTION_EVENT,
+    ACTION_ALL,
+    ...
 } action_kind;
 
 typedef enum {
-    EVENT_DONE, EVENT_REQUEST, EVENT_CANCEL, EVENT_PEER, EVENT_STRANGER, ...
+    EVENT_DONE,
+    EVENT_REQUEST,
+    EVENT_CANCEL,
+    EVENT_PEER,
+    EVENT_STRANGER,
+    ...
 } event_kind;
 
 typedef enum { PEER_IDLE, PEER_DIALLING, PEER_UP, PEER_SUSPECT, PEER_LOST, ... } peer_state;

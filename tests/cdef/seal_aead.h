@@ -34,7 +34,6 @@ void aead_check(const uint8_t *key, const aead_piece *pieces, size_t count, uint
 void aead_hkdf(const uint8_t *chain, const uint8_t *input, size_t size, uint8_t out[][32],
                size_t outputs);
 void aead_public(const uint8_t *private, uint8_t *public);
-bool aead_dh(const uint8_t *private, const uint8_t *public, const uint8_t *other,
-             uint8_t *shared);
+bool aead_dh(const uint8_t *private, const uint8_t *public, const uint8_t *other, uint8_t *shared);
 bool aead_equal(const void *a, const void *b, size_t size);
 void aead_wipe(void *bytes, size_t size);

@@ -241,3 +241,28 @@ def test_looking_in_while_the_node_closes():
             for thread in threads:
                 thread.join(PATIENCE)
             assert len(looked) == len(LOOKS)
+
+
+async def test_a_dead_peer_spoils_nothing_for_the_others():
+    """P11: what the kernel says of one address must not eat packets for others, under load."""
+    servers = [await serve(rudp.Node(), f"server {n}").open() for n in range(20)]
+    dead = await rudp.Node().open()
+    nowhere = dead.address
+    await dead.close()
+    try:
+        async with rudp.Node() as client:
+            peers = [client.peer(server.address) for server in servers]
+            lost = client.peer(nowhere)
+            failing = [asyncio.ensure_future(lost.call("who", n)) for n in range(3)]
+            turn = 0
+            while turn < 30 or (turn < 3000 and not all(f.done() for f in failing)):
+                found = await asyncio.gather(*[peer.call("who", turn) for peer in peers])
+                assert found == [[f"server {n}", turn] for n in range(20)]
+                turn += 1
+            for failure in await asyncio.gather(*failing, return_exceptions=True):
+                assert isinstance(failure, rudp.CallError)
+                assert failure.outcome is rudp.Outcome.NO
+            assert all(peer.state is rudp.PeerState.UP for peer in peers)
+    finally:
+        for server in servers:
+            await server.close()

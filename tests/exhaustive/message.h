@@ -167,13 +167,13 @@ static void message_call(void)
     m->begun = m->released = m->requests = m->runs = m->done = 0;
     m->request = m->received = 0;
     m->lanes.made = m->lanes.verified = m->lanes.reads = 0;
-    call_command command = { .handle = m->handle,
-                             .peer = m->peer,
-                             .deadline = scene_now.now + SECONDS(20),
-                             .method = (const uint8_t *)"m",
-                             .method_size = 1,
-                             .memory = SENT_MEMORY,
-                             .size = TOTAL };
+    call_command command = {.handle = m->handle,
+                            .peer = m->peer,
+                            .deadline = scene_now.now + SECONDS(20),
+                            .method = (const uint8_t *)"m",
+                            .method_size = 1,
+                            .memory = SENT_MEMORY,
+                            .size = TOTAL};
     HOLDS(engine_call(actors[0].engine, scene_now.now, &command), "the call is not taken");
     settle(0);
 }

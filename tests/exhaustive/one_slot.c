@@ -1,5 +1,5 @@
-/* one_slot.c - one call slot: call, cancel, refuse, reply, and a second call in the same slot, under
- * every loss, duplication and order (C1 to C4; Q1, Q2, Q6). */
+/* one_slot.c - one call slot: call, cancel, refuse, reply, and a second call in the same slot,
+ * under every loss, duplication and order (C1 to C4; Q1, Q2, Q6). */
 #include "exhaustive/search.h"
 
 #define CALLS 2u

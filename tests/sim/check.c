@@ -6,7 +6,8 @@
  *   Q7 little is sent into silence             Q9 a cut is noticed, and nothing else is
  *   Q10 one session per pair after quiet       Q11 nothing to strangers
  *   Q13 success soon after the heal            Q14 nothing starts after its deadline
- *   Q19 open work always has a timer           (Q7b, Q8: memory.c, bulk.c; Q12: world.c; Q17: run.c) */
+ *   Q19 open work always has a timer           (Q7b, Q8: memory.c, bulk.c; Q12: world.c;
+ *                                              Q17: run.c) */
 #include "world.h"
 
 #include "seal/seal.h"

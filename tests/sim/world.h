@@ -15,8 +15,8 @@
  * the whole story. World time starts at 0; each node's clock has an offset and a drift of its own.
  *
  * The trap: every verb of the engine is called between node_enter and node_settle, which drains
- * engine_next as the contract asks. Application code reacts to an event by arming a happening, never
- * by calling a verb in the middle of a drain. */
+ * engine_next as the contract asks. Application code reacts to an event by arming a happening,
+ * never by calling a verb in the middle of a drain. */
 #ifndef RUDP_SIM_WORLD_H
 #define RUDP_SIM_WORLD_H
 

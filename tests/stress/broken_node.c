@@ -83,8 +83,8 @@ static void thread_ends(rudp_node *n)
 static void call_breaks(void)
 {
     static uint8_t bytes[100000];
-    void *parts[] = { bytes };
-    size_t sizes[] = { sizeof bytes };
+    void *parts[] = {bytes};
+    size_t sizes[] = {sizeof bytes};
     rudp_node *n = node_new();
     pthread_mutex_lock(&n->lock);
     n->engine->release_room = 0;

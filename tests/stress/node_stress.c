@@ -25,23 +25,10 @@
 #include "include/rudp.h"
 #include "wire/status.h"
 
-enum {
-    NODES = 3,
-    BLOCKING = 4,
-    BLOCKING_CALLS = 600,
-    BIG_CALLERS = 2,
-    BIG_CALLS = 60,
-    SUBMITS = 4000,
-    FIRST_FREE = 64, /* call indices of the submitter: from here on */
-    WINDOW = 48,
-    BIG_LEAST = 20 << 10,
-    BIG_MOST = 400 << 10,
-    TOKENS = 4096,
-    KEPT = 4096,
-    INDEX_BITS = 24,
-    PATIENCE = 25000000, /* us */
-    HOLE_INDEX = 200,
-};
+enum { NODES = 3, BLOCKING = 4, BLOCKING_CALLS = 600, BIG_CALLERS = 2, BIG_CALLS = 60 };
+enum { SUBMITS = 4000, FIRST_FREE = 64 /* the submitter's call indices begin here */, WINDOW = 48 };
+enum { BIG_LEAST = 20 << 10, BIG_MOST = 400 << 10, TOKENS = 4096, KEPT = 4096 };
+enum { INDEX_BITS = 24, HOLE_INDEX = 200, PATIENCE = 25000000 /* us */ };
 
 typedef struct {
     _Atomic uint32_t open; /* 1: its DONE is still to come */
@@ -297,8 +284,8 @@ static void *big_main(void *argument)
         uint64_t handle = index | (uint64_t)(i + 1) << INDEX_BITS;
         uint64_t size = BIG_LEAST + chance(&state) % (BIG_MOST - BIG_LEAST);
         rudp_event done;
-        int r = rudp_call_memory(s->node, handle, peers[2][i % 2], 1, PATIENCE, "back", 4,
-                                 lend(size));
+        int r =
+            rudp_call_memory(s->node, handle, peers[2][i % 2], 1, PATIENCE, "back", 4, lend(size));
         check(r == 0, "a big call", r);
         r = wait_done(s->node, handle, &done);
         check(r == 0 && done.status == STATUS_OK && done.size == size, "its end", done.status);

@@ -71,6 +71,24 @@ def test_a_refusal_means_it_never_ran(engine: Engine) -> None:
     settle(pair)
 
 
+def test_a_handler_that_goes_on_keeps_nobody_from_closing(engine: Engine) -> None:
+    """Idle: what was accepted is finished, and who was left alone knows it (C3)."""
+    pair = Pair(engine)
+    keep(pair)
+    slow = pair.a.call("slow", timeout_ms=60_000)
+    pair.run_until(lambda: len(pair.b.requests) == 1)
+    assert not pair.a.idle
+    pair.a.cancel(slow)
+    assert slow.done
+    assert not pair.a.idle  # the answerer has not heard of it
+    pair.run_until(lambda: pair.a.idle)
+    assert len(pair.b.requests) == 1
+    assert not pair.b.idle
+    assert not pair.a.all_free
+    pair.b.requests[0].reply(b"")
+    settle(pair)
+
+
 def test_a_slow_call_delays_nobody(engine: Engine) -> None:
     """C1: it holds one slot; sequences of the others go on."""
     pair = Pair(engine)
