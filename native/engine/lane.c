@@ -309,7 +309,7 @@ void lane_news(engine *e, uint64_t now, uint32_t id, connection_news news)
         part(e, now, c, HEARD_END, true);
     c->shut_due = false; /* the loop closes what has ended by itself */
     if (news == CONNECTION_REFUSED && dial != NULL)
-        dial_refused(e, now, dial);
+        dial_refused(dial);
     if (news == CONNECTION_GONE)
         connection_free(e, c);
 }
