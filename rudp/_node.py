@@ -44,8 +44,8 @@ from rudp._serving import Method, Request, bound_request, limited
 from rudp._threads import in_thread
 from rudp._waiter import ENDED, FAILED, GONE, PENDING, RAW, VALUE, Waiter, waiter_of
 
-BATCH = 64  # events per turn (Rule 12)
-ROUNDS = 4  # turns in a row while inline handlers keep answering
+BATCH = 24  # events between two flushes: the peer works on them while the rest is read (Rule 12)
+ROUNDS = 10  # turns in a row while tasks and handlers keep submitting
 CLOSE_SECONDS = 5.0
 NAMES_KEPT = 1024  # method names kept in their encoded form
 LONGEST = 1e9  # seconds: about 31 years, and still a whole number of microseconds in 64 bits

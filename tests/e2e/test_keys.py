@@ -62,7 +62,11 @@ def test_a_group_may_read_what_root_has_written(key_file):
             rudp.load_key(key_file)
 
 
-@pytest.mark.parametrize("wrong", [KEY.hex()[:-1], KEY.hex() + "0", KEY.hex()[:-2], KEY[:-1]])
+@pytest.mark.parametrize(
+    "wrong",
+    [KEY.hex()[:-1], KEY.hex() + "0", KEY.hex()[:-2], KEY[:-1]],
+    ids=["digit short", "digit long", "byte short", "bytes short"],
+)
 def test_a_mistyped_key_is_not_shown(wrong):
     with pytest.raises(rudp.ConfigError) as caught:
         rudp.load_key(wrong)
