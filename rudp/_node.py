@@ -2,7 +2,8 @@
 
     call()      submits, schedules one turn per tick of the loop, returns what to await
     _ready()    the core's descriptor is readable: a turn is due (Rule 11)
-    _turn()     packets in and out, then the events; bounded, the rest in the next tick (Rule 12)
+    _turn()     packets in and out, then the events; bounded, the rest in the next tick (Rule 12).
+                What went out may be answered at once, so it looks for a moment longer (Rule 15)
 
 No timer, task or done callback per call: deadlines live in the core (Rule 14). The traps: the loop
 may hold the node only weakly (Rule 13), and events count as taken one by one (Rule 9).
@@ -13,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import sys
 import weakref
 from asyncio import _get_running_loop  # the running loop or None: one call says thread and loop
 from collections.abc import Callable
-from threading import get_ident
+from threading import active_count, get_ident
+from time import monotonic
 from typing import Any, Self
 
 from rudp import _lib
@@ -35,21 +36,28 @@ from rudp._lib import (
     rudp_call,
     rudp_call_memory,
     rudp_cancel,
+    rudp_linger,
     rudp_turn,
 )
 from rudp._life import EXIT_SECONDS
 from rudp._loop_peer import Peer
 from rudp._resolve import parse, resolve
 from rudp._serving import Method, Request, bound_request, limited
+from rudp._tasks import start_eagerly
 from rudp._threads import in_thread
 from rudp._waiter import ENDED, FAILED, GONE, PENDING, RAW, VALUE, Waiter, waiter_of
 
 BATCH = 24  # events between two flushes: the peer works on them while the rest is read (Rule 12)
 ROUNDS = 10  # turns in a row while tasks and handlers keep submitting
+LINGER = 100  # microseconds to look for an answer before the loop sleeps (Rule 15)
+# Where another thread computes, a pass through the loop costs a switch interval, 5 ms (Rule 1).
+AWAY = 0.002  # seconds: who comes back later may have waited for the GIL
+CROWDED_FOR = 0.1  # seconds
+ROUNDS_CROWDED = 64
+LINGER_CROWDED = 1000  # microseconds
 CLOSE_SECONDS = 5.0
 NAMES_KEPT = 1024  # method names kept in their encoded form
 LONGEST = 1e9  # seconds: about 31 years, and still a whole number of microseconds in 64 bits
-EAGER = sys.version_info >= (3, 12)
 
 
 class Node(Endpoint[Peer]):
@@ -69,6 +77,8 @@ class Node(Endpoint[Peer]):
     _loop: asyncio.AbstractEventLoop | None = None
     _thread = 0  # of the loop; 0: not open
     _due = False  # a turn is scheduled, or under way
+    _left = 0.0  # seconds: when the last turn ended
+    _crowded_until = 0.0
 
     # ---- life ----
 
@@ -89,6 +99,8 @@ class Node(Endpoint[Peer]):
         self._thread = get_ident()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
+        # What the loop has to do at once; of a loop that does not tell, something always.
+        self._others: Any = getattr(self._loop, "_ready", (None,))
         core.drive_by_loop(loop=True)
         return self
 
@@ -195,17 +207,27 @@ class Node(Endpoint[Peer]):
             self._due = False
             return
         self._due = True  # whatever is submitted meanwhile leaves with the next round
+        worked, others = self._dirty, self._others
+        rounds, patience = ROUNDS, LINGER
+        now = monotonic()
+        if now - self._left > AWAY and active_count() > 1:
+            self._crowded_until = now + CROWDED_FOR
+        if now < self._crowded_until:
+            rounds, patience = ROUNDS_CROWDED, LINGER_CROWDED
         try:
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 self._dirty = False
                 taken, self._taken = self._taken, 0
                 ready = rudp_turn(self._handle, taken, self._queued())
+                if ready == 0 and worked and not others and not self._running:
+                    ready = rudp_linger(self._handle, patience)
                 if ready <= 0:
                     break
+                worked = True
                 self._read_events(min(BATCH, ready))
                 if self._woken:
                     self._resume()
-                if not self._dirty:
+                if not self._dirty and others:
                     break
             if ready < 0:
                 self._broken(ready)
@@ -213,6 +235,7 @@ class Node(Endpoint[Peer]):
                 self._send_again()
         finally:
             self._due = False
+            self._left = monotonic()
             # What was read is given back after the tasks it woke have submitted: a flush as well.
             if self._taken or self._dirty or self._woken:
                 self._wake()
@@ -398,9 +421,7 @@ class Node(Endpoint[Peer]):
         loop = self._loop
         if loop is None:
             return
-        step = self._serve(method, request, args, kwargs)
-        options: dict[str, Any] = {"eager_start": True} if EAGER else {}
-        task = asyncio.Task(step, loop=loop, **options)
+        task = start_eagerly(loop, self._serve(method, request, args, kwargs))
         if not task.done():
             self._running[request.id] = task
 

@@ -83,6 +83,13 @@ typedef struct {
     atomic_bool stop;
 } standby;
 
+/* Whether looking again and again has paid lately (Rule 15). */
+typedef struct {
+    uint64_t after;  /* ns: not before */
+    uint64_t pause;  /* ns: how long not, next time; doubles */
+    uint32_t misses; /* in a row */
+} spin;
+
 struct rudp_node {
     const _Atomic uint32_t *alive;
     _Atomic int status; /* NODE_OPEN, RUDP_CLOSED, RUDP_BROKEN */
@@ -117,9 +124,9 @@ struct rudp_node {
     doorbell bell; /* in it: events for the reader */
     doorbell kick; /* for a leader who sleeps on the descriptors */
     pthread_mutex_t followers_lock;
-    list_link followers;             /* blocking callers who sleep */
-    uint64_t spin_after, spin_pause; /* leader's: no spinning before; doubles (Rule 15) */
-    uint32_t spin_misses;
+    list_link followers; /* blocking callers who sleep */
+    spin leading;        /* the leader's */
+    spin lingering;      /* the loop's, in rudp_linger */
     standby standby;
 
     void *wiped; /* mapping: alive, lane keys, engine */
@@ -176,7 +183,7 @@ void events_stopped(node *n);
 void events_discard(node *n, uint64_t now);
 void events_close(node *n);
 
-/* ---- waiters.c ---- */
+/* ---- waiters.c, spin.c ---- */
 
 /* Sets bits of somebody's word and wakes him if he sleeps. */
 void waiter_tell(node *n, _Atomic uint32_t *word, uint32_t bits);
@@ -184,6 +191,10 @@ void waiter_tell(node *n, _Atomic uint32_t *word, uint32_t bits);
 void waiters_wake_all(node *n);
 
 typedef bool (*waiter_ready)(node *n, void *context);
+
+/* Runs turns for a while, yielding the CPU between them, if that has paid lately (Rule 15). True:
+ * ready says so. */
+bool spin_until(node *n, spin *s, uint64_t most, bool reading, waiter_ready ready, void *context);
 
 /* Runs turns or sleeps until ready says so: 0; or RUDP_TIMEOUT, RUDP_SIGNAL, the node's status. */
 int waiter_wait(node *n, _Atomic uint32_t *word, waiter_ready ready, void *context,

@@ -122,6 +122,16 @@ static bool reader_has_news(node *n, void *context)
     return events_ready(n) > 0;
 }
 
+int rudp_linger(rudp_node *n, uint32_t most_us)
+{
+    int gate = node_forked(n);
+    if (gate != 0)
+        return gate;
+    if (atomic_load(&n->status) != RUDP_BROKEN)
+        spin_until(n, &n->lingering, most_us * NS_PER_US, true, reader_has_news, NULL);
+    return (int)events_ready(n);
+}
+
 int rudp_events_wait(rudp_node *n, uint32_t taken, uint32_t queued, uint64_t timeout_us)
 {
     int gate = node_forked(n);

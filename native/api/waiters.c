@@ -7,9 +7,6 @@
  * has joined, the leader looks for followers after it has stopped leading: one of them sees the
  * other.
  *
- * Spinning (Rule 15) halves a round trip on two free CPUs and ruins everything on a busy one. So a
- * yield that takes long means that others need the CPU, and ends spinning for a while.
- *
  * Any signal ends the wait: Python must look at it (Rule 17). Hence raw futexes. */
 #define _GNU_SOURCE
 #include "api/node.h"
@@ -17,21 +14,17 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "io/clock.h"
 
-#define ASIDE            (500 * NS_PER_US) /* after a call's end the next is expected this soon */
-#define ASIDE_UNASKED    (100 * NS_PER_MS) /* without a request, the dispatcher has time for that */
-#define SPIN_MOST        (30 * NS_PER_US)
-#define SPIN_YIELD_LONG  (100 * NS_PER_US)
-#define SPIN_PAUSE_FIRST (100 * NS_PER_MS)
-#define SPIN_PAUSE_MOST  (8 * NS_PER_S)
-#define SPIN_PAUSE_MISSES (20 * NS_PER_MS)
+#define ASIDE         (500 * NS_PER_US) /* after a call's end the next is expected this soon */
+#define ASIDE_UNASKED (100 * NS_PER_MS) /* without a request, the dispatcher has time for that */
 
-enum { SPIN_MISSES = 4, WAIT_AGAIN = 1 };
+#define SPIN_MOST (100 * NS_PER_US) /* a peer in Python takes half of it to answer */
+
+enum { WAIT_AGAIN = 1 };
 
 typedef struct {
     list_link link; /* among the followers */
@@ -71,49 +64,6 @@ void waiters_wake_all(node *n)
 
 /* ---- leading ---- */
 
-static bool spin_allowed(const node *n, uint64_t now)
-{
-    return now >= n->spin_after;
-}
-
-/* One yield; true if it may go on. */
-static bool spin_yield(node *n)
-{
-    uint64_t before = clock_now();
-    sched_yield();
-    uint64_t now = clock_now();
-    if (now - before <= SPIN_YIELD_LONG)
-        return true;
-    n->spin_pause = n->spin_pause == 0 ? SPIN_PAUSE_FIRST : n->spin_pause * 2;
-    if (n->spin_pause > SPIN_PAUSE_MOST)
-        n->spin_pause = SPIN_PAUSE_MOST;
-    n->spin_after = now + n->spin_pause;
-    return false;
-}
-
-/* True: what the leader waits for has come. */
-static bool leader_spin(node *n, const waiter *w, uint64_t now)
-{
-    if (!spin_allowed(n, now))
-        return false;
-    uint64_t end = now + SPIN_MOST;
-    for (; now < end; now = clock_now()) {
-        if (!spin_yield(n))
-            return false;
-        node_turn(n, TURN_ALL, w->word == &n->reader_word);
-        if (w->ready(n, w->context)) {
-            n->spin_misses = 0;
-            n->spin_pause = 0;
-            return true;
-        }
-    }
-    if (++n->spin_misses >= SPIN_MISSES) {
-        n->spin_misses = 0;
-        n->spin_after = now + SPIN_PAUSE_MISSES;
-    }
-    return false;
-}
-
 /* Not on the loop's set: its bell may ring for a reader who is busy, and would keep us awake. */
 static int leader_sleep(node *n, const waiter *w)
 {
@@ -148,7 +98,7 @@ static int leader_round(node *n, waiter *w)
     uint64_t now = clock_now();
     if (now >= w->deadline)
         return RUDP_TIMEOUT;
-    if (leader_spin(n, w, now))
+    if (spin_until(n, &n->leading, SPIN_MOST, w->word == &n->reader_word, w->ready, w->context))
         return 0;
     return leader_sleep(n, w) == 0 ? WAIT_AGAIN : RUDP_SIGNAL;
 }

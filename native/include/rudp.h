@@ -126,6 +126,9 @@ int rudp_driver(rudp_node *node, int loop);
  * last turn. queued: requests the application holds and has not begun (L9). Returns how many
  * events are ready to be read after those taken. */
 int rudp_turn(rudp_node *node, uint32_t taken, uint32_t queued);
+/* For a reader who found nothing and expects something at once: looks again for at most most_us,
+ * yielding the CPU, if that has paid lately (Rule 15). Keeps the GIL. */
+int rudp_linger(rudp_node *node, uint32_t most_us);
 /* The same for a blocking dispatcher: waits until there are events. */
 int rudp_events_wait(rudp_node *node, uint32_t taken, uint32_t queued, uint64_t timeout_us);
 
