@@ -18,7 +18,7 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent if "__file__" in globals() else Path.cwd()
-LAYERS = ("base", "wire", "seal", "engine", "io", "api")
+LAYERS = ("base", "wire", "seal", "engine", "io", "api", "python")
 CDEF_BEGIN = "/* cffi begin */"
 CDEF_END = "/* cffi end */"
 

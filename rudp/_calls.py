@@ -50,8 +50,7 @@ class Calls(Generic[CallT]):
             return handle
         index = len(self.pending)
         if index >= self.limit:
-            text = f"{index} calls of this node are in flight (Config.calls)"
-            raise Busy(text, outcome=Outcome.NO)
+            raise table_full(index)
         handle = index | GENERATION
         self.pending.append(None)
         self.handles.append(handle)
@@ -66,6 +65,11 @@ class Calls(Generic[CallT]):
         """The handles of calls that have not ended."""
         waiting = zip(self.handles, self.pending, strict=True)
         return [handle for handle, call in waiting if call is not None]
+
+
+def table_full(limit: int) -> Busy:
+    """Why no further call begins."""
+    return Busy(f"{limit} calls of this node are in flight (Config.calls)", outcome=Outcome.NO)
 
 
 def call_error(

@@ -23,7 +23,6 @@ received is checked by size first, and walked only if it is large enough to brea
 
 from __future__ import annotations
 
-import functools
 import pickle
 import struct
 import threading
@@ -109,34 +108,6 @@ class Codec:
         except (OverflowError, ValueError, UnicodeError) as error:
             raise SerializationError(_why(error)) from error
         return head if len(head) <= INLINE else self._assemble(head, [], FORMAT_MSGPACK)
-
-    def quick(self) -> tuple[Callable[[tuple[Any, ...]], Encoded], Callable[[Any], Any]]:
-        """``encode`` of arguments and an ``unpack`` without checks, both for one thread only.
-
-        For the loop's hot path: closures and functions in C, no attribute is looked up.
-        """
-        pack = Packer(default=_refuse, use_bin_type=True).pack
-        encode = self.encode
-        plain = SCALARS.issuperset
-
-        def encode_quickly(args: tuple[Any, ...]) -> Encoded:
-            if len(args) == 1:
-                only = args[0]
-                simple = plain((only.__class__,)) or (
-                    only.__class__ is bytes and len(only) <= INLINE
-                )
-            else:
-                simple = len(args) < FEW and plain(map(type, args))
-            if simple:
-                try:
-                    head: bytes = pack(args)
-                except Exception:  # noqa: BLE001  the other way finds the words for it
-                    return encode(args)
-                if len(head) <= INLINE:
-                    return head
-            return encode(args)
-
-        return encode_quickly, functools.partial(unpackb, ext_hook=self._hook, strict_map_key=False)
 
     def _encode_walked(self, value: Any) -> Encoded:
         pack = self.packer()

@@ -68,6 +68,7 @@ class Dispatcher(abc.ABC):
         self.config = config
         self._codec = Codec(config)
         self._methods: dict[bytes, Method] = {}
+        self._inline: dict[bytes, tuple[Callable[..., Any], str]] = {}  # those that Link may run
         self._running: dict[int, Any] = {}  # request id: its task, or its Request (Rule 23)
         self._watchers: list[Callable[[PeerEvent], None]] = []
         self._peers_by_id: dict[int, Any] = {}
@@ -78,7 +79,6 @@ class Dispatcher(abc.ABC):
         self._position = 0  # in the event ring, of the next event to read
         self._taken = 0  # events read since the last turn
         self._dirty = False  # something was submitted since the last turn
-        self._now = 0  # microseconds of the node's clock, read once per batch
 
     def _attach(self, core: _lib.Core) -> None:
         self._core = core
@@ -106,10 +106,6 @@ class Dispatcher(abc.ABC):
         """Another thread than the reading one submitted something: it waits for a turn."""
 
     @abc.abstractmethod
-    def _finished(self, event: tuple[int, ...]) -> None:
-        """A call of this node ended."""
-
-    @abc.abstractmethod
     def _stopped(self) -> None:
         """The core has stopped."""
 
@@ -128,16 +124,13 @@ class Dispatcher(abc.ABC):
         start = self._position
         end = min(start + count, EVENTS)
         done = 0
-        self._now = node_clock()
         try:
             for event in EVENT.iter_unpack(self._events[start * 64 : end * 64]):
                 done += 1
                 kind = event[0]
-                if kind == DONE:
-                    self._finished(event)
-                elif kind == REQUEST:
+                if kind == REQUEST:
                     self._requested(event)
-                else:
+                elif kind != DONE:  # blocking calls get their results where they wait
                     self._other(event)
         finally:
             self._position = (start + done) % EVENTS
@@ -202,7 +195,7 @@ class Dispatcher(abc.ABC):
             self._refuse(ident, REFUSE_UNKNOWN)
         elif self._closing:
             self._refuse(ident, REFUSE_CLOSING)
-        elif made + left < self._now:  # it lay here while Python was away (section 3)
+        elif made + left < node_clock():  # it lay here while Python was away (section 3)
             self._refuse(ident, REFUSE_LATE)
         elif method.inline:
             self._run_inline(method, (ident, method.name, made + left, self, peer), data)
@@ -222,20 +215,31 @@ class Dispatcher(abc.ABC):
         except SerializationError as error:
             self._undecodable(about[0], about[1], error)
             return
-        status = OK
         try:
             # A context of its own, so that nothing a handler sets is seen by the next one.
             result = contextvars.copy_context().run(
                 call_with_request, about, method.function, args, kwargs
             )
-            body = self._encode_result(method, result)
-        except Exception as error:  # noqa: BLE001  it becomes the caller's
-            status, body = EXCEPTION, self._encode_error(error)
         except BaseException as error:
-            # KeyboardInterrupt is the program's, but the caller need not wait for nothing.
-            self._reply(about[0], EXCEPTION, self._encode_error(error))
-            raise
-        self._reply(about[0], status, body)
+            self._inline_failed(about[0], error)
+            if isinstance(error, Exception):
+                return
+            raise  # KeyboardInterrupt is the program's, but the caller need not wait for nothing
+        self._inline_result(about[0], result, pickle=method.pickle)
+
+    def _inline_result(self, ident: int, result: Any, *, pickle: bool = False) -> None:
+        """Answer a request with this value, or with why it cannot be sent."""
+        try:
+            codec = self._codec
+            body = codec.encode_pickle(result) if pickle else codec.encode(result)
+        except Exception as error:  # noqa: BLE001  it becomes the caller's
+            self._inline_failed(ident, error)
+        else:
+            self._reply(ident, OK, body)
+
+    def _inline_failed(self, ident: int, error: BaseException) -> None:
+        """Answer a request with this exception."""
+        self._reply(ident, EXCEPTION, self._encode_error(error))
 
     def _run_on_loop(self, method: Method, request: Request, data: bytes | memoryview) -> None:
         try:

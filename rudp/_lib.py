@@ -14,14 +14,17 @@ whoever calls them from a thread other than the node's own holds ``Core.lock`` a
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
+import importlib.util
 import itertools
 import struct
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
 from rudp import _errors as errors
+from rudp import _native
 from rudp._config import CIPHERS, Config
 from rudp._native import ffi, lib
 from rudp._resolve import Address
@@ -43,6 +46,20 @@ rudp_call, rudp_call_memory = lib.rudp_call, lib.rudp_call_memory
 rudp_cancel, rudp_refuse = lib.rudp_cancel, lib.rudp_refuse
 rudp_reply, rudp_reply_memory = lib.rudp_reply, lib.rudp_reply_memory
 rudp_call_wait, rudp_taken = lib.rudp_call_wait, lib.rudp_taken
+
+
+def _second_module(name: str) -> Any:
+    """A module that lives in the file of another one: both stand on the same core."""
+    place = importlib.machinery.ExtensionFileLoader(name, _native.__file__)
+    spec = importlib.machinery.ModuleSpec(name, place, origin=_native.__file__)
+    module = importlib.util.module_from_spec(spec)
+    place.exec_module(module)
+    return module
+
+
+link = _second_module("rudp._link")
+Link, Call = link.Link, link.Call
+Coroutine.register(Call)
 
 _ERROR_SIZE = 512
 _tokens = itertools.count(1)
@@ -240,6 +257,11 @@ class Core:
             raise code_error(count)
         return bytes(ffi.buffer(out, count))
 
+    def addresses(self) -> tuple[int, int, int]:
+        """Where the node, its events and its arena lie, for ``Link``."""
+        arena = lib.rudp_arena(self.handle, ffi.new("size_t *"))
+        return _place(self.handle), _place(lib.rudp_events(self.handle)), _place(arena)
+
     # ---- memory ----
 
     def lend(self, parts: Iterable[Any]) -> Any:
@@ -295,6 +317,10 @@ def trace_name(kind: int) -> str:
     """The name of a kind of trace record, empty if there is none."""
     pointer = lib.rudp_trace_name(kind)
     return ffi.string(pointer).decode() if pointer != ffi.NULL else ""
+
+
+def _place(pointer: Any) -> int:
+    return int(ffi.cast("uintptr_t", pointer))
 
 
 def _destroy(handle: Any) -> None:

@@ -10,12 +10,10 @@ from collections.abc import Coroutine
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self
 
-from rudp._calls import INDEX
 from rudp._errors import ForkedError, RudpError
 from rudp._peer import BasePeer
 from rudp._resolve import Address, resolve
 from rudp._threads import in_thread
-from rudp._waiter import PENDING
 
 if TYPE_CHECKING:
     from rudp._node import Node
@@ -56,25 +54,19 @@ class Peer(BasePeer):
             raise node._misused()
         if self._id == 0 and not self._known():
             return node._call_by_name(self, method, args, kwargs, timeout, pickle)
+        if not node._due:
+            node._wake()
+        if not pickle and not kwargs:
+            simple = node._link.call(node, self, self._id, method, args, timeout)
+            if simple is not None:
+                return simple  # type: ignore[no-any-return]
         try:
-            body = (
-                node._encode_special(args, kwargs, pickle)
-                if pickle or kwargs
-                else node._encode(args)
-            )
-            handle = node._submit(self, method, body, timeout)
+            body = node._encode(args, kwargs, pickle)
+            return node._submit(self, method, body, timeout, pickle)
         except ForkedError:
             raise  # nobody in this process will ever await anything of the node's
         except RudpError as error:
             return _failed(error)  # where it is awaited, like every other error of a call
-        waiter = node._waiter()
-        waiter.state = PENDING
-        waiter.callback = None
-        node._pending[handle & INDEX] = waiter
-        node._dirty = True
-        if not node._due:
-            node._wake()
-        return node._result(waiter, handle, method, self, pickle)
 
     def watch(self, *, enabled: bool = True) -> None:
         """Ask for news of this peer (``node.on_peer``) even while no call to it is open.

@@ -12,18 +12,18 @@ may hold the node only weakly (Rule 13), and events count as taken one by one (R
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
+import contextvars
 import weakref
 from asyncio import _get_running_loop  # the running loop or None: one call says thread and loop
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from threading import active_count, get_ident
 from time import monotonic
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import GENERATION, HANDLES, INDEX, Calls, call_error
-from rudp._codec import MAGIC_FIRST, Encoded
+from rudp._calls import call_error, table_full
+from rudp._codec import Encoded
 from rudp._endpoint import Endpoint
 from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
 from rudp._lib import (
@@ -36,18 +36,16 @@ from rudp._lib import (
     rudp_call,
     rudp_call_memory,
     rudp_cancel,
-    rudp_linger,
     rudp_turn,
 )
 from rudp._life import EXIT_SECONDS
 from rudp._loop_peer import Peer
 from rudp._resolve import parse, resolve
-from rudp._serving import Method, Request, bound_request, limited
+from rudp._serving import Method, Request, bound_request, call_with_request, limited
 from rudp._tasks import start_eagerly
 from rudp._threads import in_thread
-from rudp._waiter import ENDED, FAILED, GONE, PENDING, RAW, VALUE, Waiter, waiter_of
 
-BATCH = 24  # events between two flushes: the peer works on them while the rest is read (Rule 12)
+RAW, ENDED, FAILED = _lib.link.RAW, _lib.link.ENDED, _lib.link.FAILED
 ROUNDS = 10  # turns in a row while tasks and handlers keep submitting
 LINGER = 100  # microseconds to look for an answer before the loop sleeps (Rule 15)
 # Where another thread computes, a pass through the loop costs a switch interval, 5 ms (Rule 1).
@@ -56,7 +54,7 @@ CROWDED_FOR = 0.1  # seconds
 ROUNDS_CROWDED = 64
 LINGER_CROWDED = 1000  # microseconds
 CLOSE_SECONDS = 5.0
-NAMES_KEPT = 1024  # method names kept in their encoded form
+SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may break a limit
 LONGEST = 1e9  # seconds: about 31 years, and still a whole number of microseconds in 64 bits
 
 
@@ -87,15 +85,9 @@ class Node(Endpoint[Peer]):
         listen = await in_thread(resolve, self._wanted) if self._named() else resolve(self._wanted)
         self._open_core(listen)
         core = self._usable_core()
-        self._calls: Calls[Waiter] = Calls(self.config.calls)
-        self._pending, self._free = self._calls.pending, self._calls.free
-        self._handles = self._calls.handles
         self._default_timeout = self.config.timeout
         self._loop = asyncio.get_running_loop()
-        self._waiter = waiter_of(self._loop)
-        self._woken: collections.deque[Waiter] = collections.deque()  # finished, to be resumed
-        self._encode, self._unpack = self._codec.quick()
-        self._names: dict[str, bytes] = {}  # methods called, encoded
+        self._link = self._make_link(core)
         self._thread = get_ident()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
@@ -103,6 +95,20 @@ class Node(Endpoint[Peer]):
         self._others: Any = getattr(self._loop, "_ready", (None,))
         core.drive_by_loop(loop=True)
         return self
+
+    def _make_link(self, core: _lib.Core) -> Any:
+        config = self.config
+        return _lib.Link(
+            *core.addresses(),
+            _microseconds(config.timeout),
+            config.calls,
+            min(config.max_head, config.max_items, config.max_depth * SIMPLE) >= SIMPLE,
+            self._loop,
+            self._inline,
+            call_with_request,
+            bound_request,
+            contextvars.copy_context,
+        )
 
     async def close(self, *, timeout: float = CLOSE_SECONDS) -> None:
         """Close the node; at most ``timeout`` seconds, and at once if nothing is under way.
@@ -118,6 +124,7 @@ class Node(Endpoint[Peer]):
             await self._closed.wait()
             return
         self._closing = True
+        self._link.simple = False  # requests are refused from now on
         try:
             await self._finish_handlers(timeout)
         finally:
@@ -139,8 +146,9 @@ class Node(Endpoint[Peer]):
         loop, core = self._loop, self._core
         if loop is None or core is None or not core.open:
             return
-        for handle in self._calls.open():
-            rudp_cancel(self._handle, handle)
+        for call in self._link.open():
+            rudp_cancel(self._handle, call.handle)
+        self._link.deferred = True  # we are in a task, which must not step others
         self._turn()  # their events come at once: each says what is known of the handler
         loop.remove_reader(core.descriptor)
         self._loop = None
@@ -207,27 +215,24 @@ class Node(Endpoint[Peer]):
             self._due = False
             return
         self._due = True  # whatever is submitted meanwhile leaves with the next round
-        worked, others = self._dirty, self._others
+        link, others = self._link, self._others
+        worked = link.dirty or self._dirty
         rounds, patience = ROUNDS, LINGER
         now = monotonic()
         if now - self._left > AWAY and active_count() > 1:
             self._crowded_until = now + CROWDED_FOR
         if now < self._crowded_until:
             rounds, patience = ROUNDS_CROWDED, LINGER_CROWDED
+        ready = 0
         try:
             for _ in range(rounds):
                 self._dirty = False
-                taken, self._taken = self._taken, 0
-                ready = rudp_turn(self._handle, taken, self._queued())
-                if ready == 0 and worked and not others and not self._running:
-                    ready = rudp_linger(self._handle, patience)
+                idle = worked and not others and not self._running
+                ready = link.round(self, self._queued(), patience if idle else 0)
                 if ready <= 0:
                     break
                 worked = True
-                self._read_events(min(BATCH, ready))
-                if self._woken:
-                    self._resume()
-                if not self._dirty and others:
+                if others and not (link.dirty or self._dirty):
                     break
             if ready < 0:
                 self._broken(ready)
@@ -237,20 +242,8 @@ class Node(Endpoint[Peer]):
             self._due = False
             self._left = monotonic()
             # What was read is given back after the tasks it woke have submitted: a flush as well.
-            if self._taken or self._dirty or self._woken:
+            if link.taken or link.dirty or link.woken or self._dirty:
                 self._wake()
-
-    def _resume(self) -> None:
-        """Step the tasks whose calls have ended; one that raises keeps none of the others."""
-        woken, loop = self._woken, self._loop
-        if asyncio.current_task(loop) is None:
-            while woken:
-                woken.popleft().resume()
-            return
-        while woken:  # the node is being closed by a task, which must not step others
-            waiter = woken.popleft()
-            if waiter.callback is not None and loop is not None:
-                loop.call_soon(waiter.resume)
 
     def _broken(self, code: int) -> None:
         """The core answers no more. In a forked child nothing of the parent's loop is touched."""
@@ -264,7 +257,7 @@ class Node(Endpoint[Peer]):
 
     # ---- calls ----
 
-    def _encode_special(
+    def _encode(
         self,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -275,81 +268,56 @@ class Node(Endpoint[Peer]):
         self._require_key()
         return self._codec.encode_pickle({0: args, 1: kwargs} if kwargs else args)
 
-    def _submit(self, peer: Peer, method: str, body: Encoded, timeout: float | None) -> int:
-        """Hand a call over to the core; its handle."""
-        seconds = self._default_timeout if timeout is None else timeout
-        if bound_request(None) is not None:
-            seconds = limited(seconds)
+    def _submit(
+        self,
+        peer: Peer,
+        method: str,
+        body: Encoded,
+        timeout: float | None,
+        pickle: bool,  # noqa: FBT001
+    ) -> Coroutine[Any, Any, Any]:
+        """Hand a call over to the core."""
+        seconds = limited(self._default_timeout if timeout is None else timeout)
         if not seconds > 0:
             text = f"call of {method!r} at {peer.address}: no time is left"
             raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
-        microseconds = int(seconds * 1e6) or 1 if seconds < LONGEST else int(LONGEST * 1e6)
-        handle = self._free.pop() if self._free else self._calls.new()
-        name = self._names.get(method)
-        if name is None:
-            name = method.encode()
-            if len(self._names) < NAMES_KEPT:
-                self._names[method] = name
-        if type(body) is bytes and len(body) + len(name) <= PACKET_BODY:
-            size = len(body)
-            code = rudp_call(
-                self._handle, handle, peer._id, 0, microseconds, name, len(name), body, size
-            )
-            if code == FULL:
-                rudp_turn(self._handle, 0, 0)  # empties the submission ring
-                code = rudp_call(
-                    self._handle, handle, peer._id, 0, microseconds, name, len(name), body, size
-                )
-        else:
-            code = self._submit_memory(handle, peer, microseconds, name, body)
+        handle = self._link.reserve()
+        if handle == 0:
+            raise table_full(self.config.calls)
+        code = self._submit_once(handle, peer, _microseconds(seconds), method.encode(), body)
+        if code == FULL:
+            rudp_turn(self._handle, 0, 0)  # empties the submission ring
+            code = self._submit_once(handle, peer, _microseconds(seconds), method.encode(), body)
         if code < 0:
-            self._calls.drop(handle)
+            self._link.drop(handle)
             raise self._refused(code, method)
-        self._handles[handle & INDEX] = handle
-        return handle
+        call: Coroutine[Any, Any, Any] = self._link.begin(self, peer, handle, method, pickle)
+        return call
 
-    def _submit_memory(
-        self, handle: int, peer: Peer, microseconds: int, name: bytes, body: Encoded
-    ) -> int:
-        core = self._usable_core()
-        code = FULL
-        for _ in range(2):
-            memory = core.lend([body] if isinstance(body, bytes) else body)
-            code = rudp_call_memory(
-                self._handle, handle, peer._id, 0, microseconds, name, len(name), memory
+    def _submit_once(self, handle: int, peer: Peer, us: int, name: bytes, body: Encoded) -> int:
+        if type(body) is bytes and len(body) + len(name) <= PACKET_BODY:
+            return rudp_call(
+                self._handle, handle, peer._id, 0, us, name, len(name), body, len(body)
             )
-            if code != FULL:
-                break
-            rudp_turn(self._handle, 0, 0)
-        return code
+        memory = self._usable_core().lend([body] if isinstance(body, bytes) else body)
+        return rudp_call_memory(self._handle, handle, peer._id, 0, us, name, len(name), memory)
 
-    async def _result(
-        self,
-        waiter: Waiter,
-        handle: int,
-        method: str,
-        peer: Peer,
-        pickled: bool,  # noqa: FBT001  the one caller is above
-    ) -> Any:
-        """Wait for the end of a call, and turn it into its result or error."""
-        if waiter.state == PENDING:
-            try:
-                await waiter
-            except (asyncio.CancelledError, GeneratorExit):
-                # The caller lost interest; the table's entry lives until the core says DONE.
-                waiter.state = GONE
-                if self._core is not None and self._core.open:
-                    rudp_cancel(self._handle, handle)
-                    self._wake()
-                raise
-        if waiter.state == VALUE:
-            return waiter.data
-        if waiter.state == RAW:
-            return self._codec.decode(waiter.data, pickled=pickled)
-        if waiter.state == FAILED:
-            raise waiter.data
-        status, outcome, body = waiter.data
-        raise call_error(self._codec, status, outcome, body, method, peer, closing=self._closing)
+    def _ended(self, call: Any, state: int, data: Any) -> Any:
+        """What the caller of a call gets that did not end with a simple value."""
+        if state == RAW:
+            return self._codec.decode(data, pickled=call.pickled)
+        if state == FAILED:
+            raise data
+        status, outcome, body = data
+        raise call_error(
+            self._codec, status, outcome, body, call.method, call.peer, closing=self._closing
+        )
+
+    def _abandon(self, handle: int) -> None:
+        """The caller lost interest; the call's place stays taken until the core says DONE."""
+        if self._core is not None and self._core.open:
+            rudp_cancel(self._handle, handle)
+            self._wake()
 
     async def _call_by_name(
         self,
@@ -374,46 +342,20 @@ class Node(Endpoint[Peer]):
             ) from None
         return await peer.call(method, *args, timeout=until - loop.time(), pickle=pickle, **kwargs)
 
-    def _finished(self, event: tuple[int, ...]) -> None:
-        handle, at, size, memory = event[9], event[11], event[12], event[13]
-        body = _lib.received(memory, size) if memory else self._arena[at : at + size]
-        index = handle & INDEX
-        if self._handles[index] != handle:
-            return  # of a generation that is gone
-        waiter = self._pending[index]
-        self._pending[index] = None
-        self._free.append((handle + GENERATION) & HANDLES)
-        if waiter is None or waiter.state != PENDING:
-            return  # cancelled here
-        if event[1] != OK:
-            waiter.state = ENDED
-            waiter.data = event[1], event[2], bytes(body)
-        elif memory or not size or body[0] == MAGIC_FIRST:
-            waiter.state = RAW
-            waiter.data = body if memory else bytes(body)
+    def _finished(self, call: Any, event: tuple[int, ...]) -> None:
+        """A call ended, and not with a simple value."""
+        _, status, outcome, *_, at, size, memory, _ = event
+        body = _lib.received(memory, size) if memory else bytes(self._arena[at : at + size])
+        if status != OK:
+            call.settle(ENDED, (status, outcome, bytes(body)))
         else:
-            self._decode_quickly(waiter, body)
-        self._woken.append(waiter)
-
-    def _decode_quickly(self, waiter: Waiter, body: memoryview) -> None:
-        """Unpack a small result where it lies; whatever is not simple is left to the codec."""
-        waiter.state = VALUE
-        try:
-            value = waiter.data = self._unpack(body)
-        except Exception:  # noqa: BLE001  it is decoded once more, which finds the words for it
-            value = []
-        if value.__class__ is list or value.__class__ is dict:
-            waiter.state = RAW
-            waiter.data = bytes(body)
+            call.settle(RAW, body)
 
     def _fail_all(self, error: Exception) -> None:
         loop = asyncio.get_running_loop()
-        for index, waiter in enumerate(self._pending):
-            if waiter is not None:
-                self._calls.drop(self._handles[index])
-                if waiter.state == PENDING:
-                    waiter.state, waiter.data = FAILED, error
-                    loop.call_soon(waiter.resume)
+        for call in self._link.take_all():
+            call.settle(FAILED, error)
+            loop.call_soon(call.resume)
 
     # ---- serving ----
 
@@ -451,5 +393,5 @@ def _ready(reference: Callable[[], Node | None]) -> None:
         node._turn()
 
 
-# What Python calls a coroutine that was never awaited.
-Node._result.__qualname__ = "Peer.call"
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1e6) or 1 if seconds < LONGEST else int(LONGEST * 1e6)

@@ -26,7 +26,7 @@ MEDIAN_FILE_LINES = 200
 MEDIAN_FUNCTION_LINES = 16
 
 # A file may include only from its own layer and from layers before it.
-LAYERS = ("base", "wire", "seal", "engine", "io", "api")
+LAYERS = ("base", "wire", "seal", "engine", "io", "api", "python")
 PURE = frozenset(LAYERS[:4])
 RANK = {layer: rank for rank, layer in enumerate(LAYERS)} | {"include": LAYERS.index("api")}
 

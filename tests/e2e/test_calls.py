@@ -274,7 +274,7 @@ async def test_nothing_is_left_behind_by_many_calls(pair):
     for _ in range(200):
         await asyncio.gather(*(peer.call("echo", n) for n in range(20)))
     client = peer._node
-    assert len(client._pending) <= 40
-    assert not any(client._pending)
+    assert client._link.places <= 40
+    assert not client._link.open()
     assert not server._running
     assert not client._core.lent

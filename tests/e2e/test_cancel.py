@@ -65,7 +65,7 @@ async def test_a_call_cancelled_before_it_left_never_runs(waiting, wait):
     with pytest.raises(rudp.DeadlineExceeded):
         await peer.call("forever", "later", timeout=0.3)
     assert started == ["later"]
-    await wait(lambda: not peer._node._calls.open())
+    await wait(lambda: not peer._node._link.open())
 
 
 async def test_cancelled_calls_give_their_places_back(wait):
@@ -83,7 +83,7 @@ async def test_cancelled_calls_give_their_places_back(wait):
             await asyncio.sleep(0)
             for call in calls:
                 call.cancel()
-            await wait(lambda: not client._calls.open())
+            await wait(lambda: not client._link.open())
         assert await peer.call("echo", 1) == 1
 
 

@@ -141,8 +141,9 @@ async def test_bytes_that_are_no_request_are_refused(served, monkeypatch):
         b"\xdd\xff\xff\xff\xff",
         b"\x91\xd9\x05abc",
     ]
+    peer._node._link.simple = False  # or the core would encode by itself
     for body in bodies:
-        monkeypatch.setattr(peer._node, "_encode", lambda _, body=body: body)
+        monkeypatch.setattr(peer._node, "_encode", lambda *_, body=body: body)
         with pytest.raises(rudp.BadRequest):
             await peer.call("note")
     monkeypatch.undo()

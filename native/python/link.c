@@ -1,0 +1,299 @@
+/* link.c - the object itself: making a call, a round of the loop, and what Python asks of it. */
+#include "python/link.h"
+
+#include <structmember.h>
+
+#include "python/scalars.h"
+
+#define LONGEST_S 1e9 /* seconds: about 31 years, and still a whole number of microseconds */
+
+static PyTypeObject *link_type;
+
+/* ---- a call ---- */
+
+/* 0: not a time that the simple case knows. */
+static uint64_t timeout_of(const link_object *link, PyObject *timeout)
+{
+    if (timeout == Py_None)
+        return link->timeout_us;
+    double seconds = PyFloat_CheckExact(timeout) ? PyFloat_AsDouble(timeout) : 0;
+    if (!(seconds > 0))
+        return 0;
+    uint64_t us = (uint64_t)((seconds < LONGEST_S ? seconds : LONGEST_S) * 1e6);
+    return us > 0 ? us : 1;
+}
+
+/* Inside a handler the time left of its request counts: that is Python's to find out. */
+static bool in_a_request(const link_object *link)
+{
+    PyObject *request = PyObject_CallFunctionObjArgs(link->bound_request, Py_None, NULL);
+    bool inside = request != Py_None;
+    if (request == NULL)
+        PyErr_Clear();
+    Py_XDECREF(request);
+    return inside;
+}
+
+typedef struct {
+    const char *method;
+    Py_ssize_t method_size;
+    uint8_t body[RUDP_PACKET_BODY];
+    size_t size;
+    uint64_t timeout_us;
+} request;
+
+static bool request_fill(const link_object *link, request *r, PyObject *method, PyObject *args,
+                         PyObject *timeout)
+{
+    r->timeout_us = timeout_of(link, timeout);
+    if (r->timeout_us == 0 || !PyUnicode_CheckExact(method))
+        return false;
+    r->method = PyUnicode_AsUTF8AndSize(method, &r->method_size);
+    if (r->method == NULL)
+        PyErr_Clear();
+    if (r->method == NULL || r->method_size == 0 || r->method_size > RUDP_METHOD_MAX)
+        return false;
+    r->size = arguments_write(args, r->body, sizeof r->body - (size_t)r->method_size);
+    return r->size > 0;
+}
+
+/* call(node, peer, peer's id, method, args, timeout): a Call, or None if it is not simple. */
+static PyObject *link_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    link_object *link = (link_object *)self;
+    request r;
+    (void)count;
+    if (!link->simple || !request_fill(link, &r, args[3], args[4], args[5]) || in_a_request(link))
+        return Py_NewRef(Py_None);
+    uint64_t handle = table_take(&link->table);
+    if (handle == 0)
+        return Py_NewRef(Py_None);
+    uint32_t peer = (uint32_t)PyLong_AsUnsignedLong(args[2]);
+    int code = rudp_call(link->core, handle, peer, 0, r.timeout_us, r.method, (size_t)r.method_size,
+                         (const char *)r.body, r.size);
+    if (code < 0) { /* tried once more, by those who know why */
+        table_give(&link->table, handle);
+        return Py_NewRef(Py_None);
+    }
+    link->dirty = true;
+    call_object *call = call_new(args[0], link->loop, args[1], args[3], handle);
+    link->table.places[handle & HANDLE_INDEX].call = call;
+    return Py_XNewRef((PyObject *)call);
+}
+
+/* ---- a round ---- */
+
+static bool resume_later(const link_object *link, call_object *call)
+{
+    PyObject *resume = PyObject_GetAttrString((PyObject *)call, "resume");
+    PyObject *done =
+        resume == NULL ? NULL : PyObject_CallMethod(link->loop, "call_soon", "(O)", resume);
+    Py_XDECREF(resume);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
+/* Steps the tasks whose calls have ended; one that raises keeps none of the others. */
+static bool link_resume(link_object *link)
+{
+    bool ok = true;
+    while (ok && link->woken_at < link->woken_count) {
+        call_object *call = link->woken[link->woken_at++];
+        ok = link->deferred ? resume_later(link, call) : call_resume(call);
+        Py_DECREF(call);
+    }
+    if (link->woken_at == link->woken_count)
+        link->woken_at = link->woken_count = 0;
+    return ok;
+}
+
+/* round(node, queued, patience): how many events were ready; negative: why the core has stopped. */
+static PyObject *link_round(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    link_object *link = (link_object *)self;
+    (void)count;
+    if (link->woken_count > 0 && !link_resume(link))
+        return NULL;
+    uint32_t queued = (uint32_t)PyLong_AsUnsignedLong(args[1]);
+    uint32_t patience = (uint32_t)PyLong_AsUnsignedLong(args[2]);
+    uint32_t taken = link->taken;
+    link->dirty = false;
+    link->taken = 0;
+    int ready = rudp_turn(link->core, taken, queued);
+    if (ready == 0 && patience > 0)
+        ready = rudp_linger(link->core, patience);
+    if (ready > 0) {
+        uint32_t most = ready < LINK_BATCH ? (uint32_t)ready : LINK_BATCH;
+        if (!link_read(link, args[0], most) || !link_resume(link))
+            return NULL;
+    }
+    return PyLong_FromLong(ready);
+}
+
+/* ---- what is not simple ---- */
+
+static PyObject *link_reserve(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(table_take(&((link_object *)self)->table));
+}
+
+static PyObject *link_drop(PyObject *self, PyObject *handle)
+{
+    table_give(&((link_object *)self)->table, PyLong_AsUnsignedLongLong(handle));
+    return Py_NewRef(Py_None);
+}
+
+/* begin(node, peer, handle, method, pickled): the Call of a handle that was reserved. */
+static PyObject *link_begin(PyObject *self, PyObject *args)
+{
+    link_object *link = (link_object *)self;
+    PyObject *node, *peer, *method;
+    unsigned long long handle;
+    int pickled;
+    if (!PyArg_ParseTuple(args, "OOKOp", &node, &peer, &handle, &method, &pickled))
+        return NULL;
+    call_object *call = call_new(node, link->loop, peer, method, handle);
+    if (call == NULL)
+        return NULL;
+    call->pickled = (char)pickled;
+    link->table.places[handle & HANDLE_INDEX].call = call;
+    link->dirty = true;
+    return Py_NewRef((PyObject *)call);
+}
+
+/* The calls that have not ended. */
+static PyObject *link_open(PyObject *self, PyObject *unused)
+{
+    const link_table *t = &((link_object *)self)->table;
+    PyObject *calls = PyList_New(0);
+    (void)unused;
+    for (uint32_t i = 0; calls != NULL && i < t->count; i++)
+        if (t->places[i].call != NULL && PyList_Append(calls, (PyObject *)t->places[i].call) != 0)
+            Py_CLEAR(calls);
+    return calls;
+}
+
+/* No call is the core's any more: those that have not ended. */
+static PyObject *link_take_all(PyObject *self, PyObject *unused)
+{
+    link_table *t = &((link_object *)self)->table;
+    PyObject *calls = link_open(self, unused);
+    for (uint32_t i = 0; calls != NULL && i < t->count; i++)
+        if (t->places[i].call != NULL)
+            Py_XDECREF((PyObject *)table_end(t, t->places[i].handle));
+    return calls;
+}
+
+/* ---- as an object ---- */
+
+static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
+{
+    (void)options;
+    unsigned long long core, events, arena, timeout_us;
+    unsigned int limit;
+    int simple;
+    PyObject *loop, *methods, *run, *bound, *copy;
+    if (!PyArg_ParseTuple(args, "KKKKIpOOOOO", &core, &events, &arena, &timeout_us, &limit, &simple,
+                          &loop, &methods, &run, &bound, &copy))
+        return NULL;
+    link_object *link = (link_object *)PyType_GenericAlloc(type, 0);
+    if (link == NULL)
+        return NULL;
+    link->core = (rudp_node *)(uintptr_t)core;
+    link->events = (const rudp_event *)(uintptr_t)events;
+    link->arena = (const uint8_t *)(uintptr_t)arena;
+    link->timeout_us = timeout_us;
+    link->simple = (char)simple;
+    link->loop = Py_NewRef(loop);
+    link->inline_methods = Py_NewRef(methods);
+    link->call_with_request = Py_NewRef(run);
+    link->bound_request = Py_NewRef(bound);
+    link->copy_context = Py_NewRef(copy);
+    table_init(&link->table, limit);
+    return (PyObject *)link;
+}
+
+static int link_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    link_object *link = (link_object *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(link->loop);
+    Py_VISIT(link->inline_methods);
+    for (uint32_t i = 0; i < link->table.count; i++)
+        Py_VISIT(link->table.places[i].call);
+    for (uint32_t i = link->woken_at; i < link->woken_count; i++)
+        Py_VISIT(link->woken[i]);
+    return 0;
+}
+
+static int link_clear(PyObject *self)
+{
+    link_object *link = (link_object *)self;
+    table_clear(&link->table);
+    while (link->woken_at < link->woken_count)
+        Py_CLEAR(link->woken[link->woken_at++]);
+    Py_CLEAR(link->loop);
+    Py_CLEAR(link->inline_methods);
+    return 0;
+}
+
+static void link_dealloc(PyObject *self)
+{
+    link_object *link = (link_object *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    link_clear(self);
+    Py_CLEAR(link->call_with_request);
+    Py_CLEAR(link->bound_request);
+    Py_CLEAR(link->copy_context);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef link_methods[] = {
+    {"call", (PyCFunction)(void (*)(void))link_call, METH_FASTCALL,
+     "call(node, peer, peer_id, method, args, timeout): a Call, or None if it is not simple."},
+    {"round", (PyCFunction)(void (*)(void))link_round, METH_FASTCALL,
+     "round(node, queued, patience): a turn, and what came of it; how many events were ready."},
+    {"reserve", link_reserve, METH_NOARGS, "A handle; 0: at the limit."},
+    {"drop", link_drop, METH_O, "The core did not take the call with this handle."},
+    {"begin", link_begin, METH_VARARGS, "begin(node, peer, handle, method, pickled): its Call."},
+    {"open", link_open, METH_NOARGS, "The calls that have not ended."},
+    {"take_all", link_take_all, METH_NOARGS, "The same, and they are the core's no more."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef link_members[] = {
+    {"dirty", T_BOOL, offsetof(link_object, dirty), 0, NULL},
+    {"simple", T_BOOL, offsetof(link_object, simple), 0, NULL},
+    {"deferred", T_BOOL, offsetof(link_object, deferred), 0, NULL},
+    {"taken", T_UINT, offsetof(link_object, taken), READONLY, NULL},
+    {"woken", T_UINT, offsetof(link_object, woken_count), READONLY, NULL},
+    {"places", T_UINT, offsetof(link_object, table.count), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot link_slots[] = {
+    {Py_tp_doc, "The hot path between one event loop and the core of its node."},
+    {Py_tp_new, link_new},
+    {Py_tp_dealloc, link_dealloc},
+    {Py_tp_traverse, link_traverse},
+    {Py_tp_clear, link_clear},
+    {Py_tp_methods, link_methods},
+    {Py_tp_members, link_members},
+    {0, NULL},
+};
+
+static PyType_Spec link_spec = {
+    .name = "rudp._link.Link",
+    .basicsize = sizeof(link_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = link_slots,
+};
+
+bool link_type_add(PyObject *module)
+{
+    link_type = (PyTypeObject *)PyType_FromSpec(&link_spec);
+    return link_type != NULL && PyModule_AddObjectRef(module, "Link", (PyObject *)link_type) == 0;
+}

@@ -1,0 +1,91 @@
+/* link.h - "what of a node's event loop runs for every call, and so runs in C?"
+ *
+ *   Python    peer.call()      node._turn()                          handlers
+ *               |                 |                                     ^  |
+ *   Link      call             round: turn, look again, read, resume ---+  v
+ *               |                 |        |                 reply at once
+ *   core      rudp_call        rudp_turn  events           rudp_reply
+ *
+ * It knows the simple case of everything: arguments and results made of scalars (scalars.h), inline
+ * methods, calls that end well. For the rest it calls the node's methods `_finished`, `_requested`,
+ * `_other`, `_inline_result`, `_inline_failed`, which can do everything. So each rule stands in
+ * Python once, and what stands here is measured to be worth it.
+ *
+ * Calls live in a table; a handle is index and generation, and addresses one call only:
+ *
+ *    63          24 23        0
+ *    +-------------+-----------+      index: place in the table, lowest free one first
+ *    | generation  |   index   |      generation: one more with each reuse, so that a late event
+ *    +-------------+-----------+      addresses nobody
+ *
+ * The traps. Events count as read one by one: an exception in the third leaves the fourth for the
+ * next round (Rule 9). Any Python code that is called may submit and await, but no round runs
+ * inside another one. */
+#ifndef RUDP_PYTHON_LINK_H
+#define RUDP_PYTHON_LINK_H
+
+#include "python/call.h"
+
+#include "include/rudp.h"
+
+enum { LINK_BATCH = 24 }; /* events between two flushes: the peer works while the rest is read */
+
+#define HANDLE_INDEX      0xffffffu
+#define HANDLE_GENERATION (1ull << 24)
+
+typedef struct {
+    call_object *call; /* NULL: it ended, or nobody waits */
+    uint64_t handle;   /* the newest of this place */
+} link_place;
+
+typedef struct {
+    link_place *places;
+    uint64_t *free; /* the next handles of free places; the last one is taken first */
+    uint32_t count, room, limit;
+    uint32_t free_count;
+} link_table;
+
+typedef struct {
+    PyObject_HEAD rudp_node *core;
+    const rudp_event *events;
+    const uint8_t *arena;
+    PyObject *loop;
+    PyObject *inline_methods; /* name in bytes: (function, name) */
+    PyObject *call_with_request, *bound_request, *copy_context;
+    link_table table;
+    call_object *woken[LINK_BATCH]; /* have ended, to be resumed */
+    uint32_t woken_at, woken_count;
+    uint64_t timeout_us; /* of calls that say none */
+    uint64_t now_us;     /* of this batch of events */
+    uint32_t position;   /* in the event ring, of the next event to read */
+    uint32_t taken;      /* events read since the last turn */
+    char dirty;          /* something was submitted since the last turn */
+    char simple;         /* the limits are wide enough for the simple case */
+    char deferred;       /* tasks are stepped by the loop: the node is being closed by one */
+} link_object;
+
+bool link_type_add(PyObject *module);
+
+/* ---- table.c ---- */
+
+void table_init(link_table *t, uint32_t limit);
+/* Every reference goes. */
+void table_clear(link_table *t);
+/* A handle whose place is free; 0: none, or no memory. */
+uint64_t table_take(link_table *t);
+void table_give(link_table *t, uint64_t handle);
+/* The call that ends; its place is free. A new reference or NULL. */
+call_object *table_end(link_table *t, uint64_t handle);
+
+/* ---- reading.c ---- */
+
+/* Handles the next events. False with an exception set. */
+bool link_read(link_object *link, PyObject *node, uint32_t count);
+
+/* ---- requests.c ---- */
+
+/* Serves a request whose method is inline and whose arguments are simple. 1: done; 0: not such a
+ * one; -1: an exception that is the program's, not the caller's. */
+int link_serve(link_object *link, PyObject *node, const rudp_event *e);
+
+#endif

@@ -1,0 +1,79 @@
+/* reading.c - from an event to whoever it concerns. */
+#include "python/link.h"
+
+#include "io/clock.h"
+#include "python/scalars.h"
+#include "wire/status.h"
+
+/* The fields in the order of EVENT in rudp/_lib.py. */
+static PyObject *event_tuple(const rudp_event *e)
+{
+    return Py_BuildValue("(BBBBBBHIIKKKKKK)", e->kind, e->status, e->outcome, e->state, e->flags,
+                         e->method_size, e->extension_size, e->peer, e->unused, e->id, e->deadline,
+                         e->offset, e->size, e->memory, e->made);
+}
+
+/* node.<name>(first, event), or without the first. */
+static bool tell_node(PyObject *node, const char *name, PyObject *first, const rudp_event *e)
+{
+    PyObject *event = event_tuple(e);
+    if (event == NULL)
+        return false;
+    PyObject *done = first == NULL ? PyObject_CallMethod(node, name, "(O)", event)
+                                   : PyObject_CallMethod(node, name, "(OO)", first, event);
+    Py_DECREF(event);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
+static PyObject *simple_result(const link_object *link, const rudp_event *e)
+{
+    if (e->status != STATUS_OK || e->memory != 0)
+        return NULL;
+    PyObject *value = scalar_read(link->arena + e->offset, e->size);
+    if (value == NULL)
+        PyErr_Clear();
+    return value;
+}
+
+static bool call_finished(link_object *link, PyObject *node, const rudp_event *e)
+{
+    call_object *call = table_end(&link->table, e->id);
+    if (call == NULL || call->state != CALL_PENDING) { /* cancelled here */
+        if (e->memory != 0)
+            rudp_release((void *)(uintptr_t)e->memory);
+        Py_XDECREF((PyObject *)call);
+        return true;
+    }
+    PyObject *value = simple_result(link, e);
+    bool ok = true;
+    if (value != NULL)
+        call_settle(call, CALL_VALUE, value);
+    else
+        ok = tell_node(node, "_finished", (PyObject *)call, e);
+    link->woken[link->woken_count++] = call;
+    return ok;
+}
+
+static bool event_handle(link_object *link, PyObject *node, const rudp_event *e)
+{
+    if (e->kind == RUDP_DONE)
+        return call_finished(link, node, e);
+    if (e->kind != RUDP_REQUEST)
+        return tell_node(node, "_other", NULL, e);
+    int served = link_serve(link, node, e);
+    return served == 0 ? tell_node(node, "_requested", NULL, e) : served > 0;
+}
+
+bool link_read(link_object *link, PyObject *node, uint32_t count)
+{
+    link->now_us = clock_now() / NS_PER_US;
+    for (uint32_t i = 0; i < count; i++) {
+        const rudp_event *e = &link->events[link->position];
+        link->position = (link->position + 1) % RUDP_EVENTS;
+        link->taken++;
+        if (!event_handle(link, node, e))
+            return false;
+    }
+    return true;
+}
