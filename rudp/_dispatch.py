@@ -48,11 +48,9 @@ from rudp._serving import (
     Method,
     Pool,
     Request,
-    bind_request,
     call_with_request,
     describe_exception,
     node_clock,
-    unbind_request,
 )
 
 REFUSE_LATE = STATUS["DEADLINE"]
@@ -68,7 +66,8 @@ class Dispatcher(abc.ABC):
         self.config = config
         self._codec = Codec(config)
         self._methods: dict[bytes, Method] = {}
-        self._inline: dict[bytes, tuple[Callable[..., Any], str]] = {}  # those that Link may run
+        # Those that Link may run: function, name, whether it is a coroutine function.
+        self._simple: dict[bytes, tuple[Callable[..., Any], str, bool]] = {}
         self._running: dict[int, Any] = {}  # request id: its task, or its Request (Rule 23)
         self._watchers: list[Callable[[PeerEvent], None]] = []
         self._peers_by_id: dict[int, Any] = {}
@@ -221,25 +220,32 @@ class Dispatcher(abc.ABC):
                 call_with_request, about, method.function, args, kwargs
             )
         except BaseException as error:
-            self._inline_failed(about[0], error)
-            if isinstance(error, Exception):
-                return
-            raise  # KeyboardInterrupt is the program's, but the caller need not wait for nothing
-        self._inline_result(about[0], result, pickle=method.pickle)
+            if self._answer_error(about[0], error):
+                raise
+        else:
+            self._answer(about[0], result, method.pickle)
 
-    def _inline_result(self, ident: int, result: Any, *, pickle: bool = False) -> None:
-        """Answer a request with this value, or with why it cannot be sent."""
+    def _answer(self, ident: int, result: Any, pickle: bool) -> None:  # noqa: FBT001
+        """End a request with this value, or with why it cannot be sent."""
         try:
             codec = self._codec
             body = codec.encode_pickle(result) if pickle else codec.encode(result)
         except Exception as error:  # noqa: BLE001  it becomes the caller's
-            self._inline_failed(ident, error)
+            self._answer_error(ident, error)
         else:
             self._reply(ident, OK, body)
 
-    def _inline_failed(self, ident: int, error: BaseException) -> None:
-        """Answer a request with this exception."""
+    def _answer_error(self, ident: int, error: BaseException) -> bool:
+        """End a request with this exception; True if it is the program's as well.
+
+        KeyboardInterrupt ends the program, but the caller need not wait for nothing. A handler is
+        cancelled by its caller, or because the node closes: nobody reads what it has to say.
+        """
+        if isinstance(error, asyncio.CancelledError):
+            self._reply(ident, CANCELLED, b"")
+            return False
         self._reply(ident, EXCEPTION, self._encode_error(error))
+        return not isinstance(error, Exception)
 
     def _run_on_loop(self, method: Method, request: Request, data: bytes | memoryview) -> None:
         try:
@@ -247,11 +253,7 @@ class Dispatcher(abc.ABC):
         except SerializationError as error:
             self._undecodable(request.id, request.method, error)
             return
-        token = bind_request(request)
-        try:
-            self._start(method, request, args, kwargs)
-        finally:
-            unbind_request(token)
+        self._start(method, request, args, kwargs)
 
     def _undecodable(self, ident: int, method: str, error: SerializationError) -> None:
         logger.warning("a request for %r cannot be decoded: %s", method, error)

@@ -113,8 +113,8 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         method = Method(name, function, inline=inline, pickle=pickle)
         self._accepts(method)
         self._methods[encoded] = method
-        if method.inline and not pickle:
-            self._inline[encoded] = (function, name)
+        if not pickle and not method.threaded:
+            self._simple[encoded] = (function, name, not method.inline)
 
     def register_type(self, code: int, kind: type, *, pack: Pack, unpack: Unpack) -> None:
         """Allow values of exactly class ``kind`` in messages, as extension ``code`` (0 to 111).

@@ -58,8 +58,9 @@ def _second_module(name: str) -> Any:
 
 
 link = _second_module("rudp._link")
-Link, Call = link.Link, link.Call
-Coroutine.register(Call)
+Link = link.Link
+Coroutine.register(link.Call)
+Coroutine.register(link.Service)
 
 _ERROR_SIZE = 512
 _tokens = itertools.count(1)

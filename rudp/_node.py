@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import sys
+import types
 import weakref
 from asyncio import _get_running_loop  # the running loop or None: one call says thread and loop
 from collections.abc import Callable, Coroutine
@@ -27,8 +29,6 @@ from rudp._codec import Encoded
 from rudp._endpoint import Endpoint
 from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
 from rudp._lib import (
-    CANCELLED,
-    EXCEPTION,
     FORKED,
     FULL,
     OK,
@@ -41,8 +41,14 @@ from rudp._lib import (
 from rudp._life import EXIT_SECONDS
 from rudp._loop_peer import Peer
 from rudp._resolve import parse, resolve
-from rudp._serving import Method, Request, bound_request, call_with_request, limited
-from rudp._tasks import start_eagerly
+from rudp._serving import (
+    Method,
+    Request,
+    bind_request,
+    bound_request,
+    call_with_request,
+    limited,
+)
 from rudp._threads import in_thread
 
 RAW, ENDED, FAILED = _lib.link.RAW, _lib.link.ENDED, _lib.link.FAILED
@@ -55,6 +61,7 @@ ROUNDS_CROWDED = 64
 LINGER_CROWDED = 1000  # microseconds
 CLOSE_SECONDS = 5.0
 SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may break a limit
+EAGER = sys.version_info >= (3, 12)
 LONGEST = 1e9  # seconds: about 31 years, and still a whole number of microseconds in 64 bits
 
 
@@ -87,7 +94,7 @@ class Node(Endpoint[Peer]):
         core = self._usable_core()
         self._default_timeout = self.config.timeout
         self._loop = asyncio.get_running_loop()
-        self._link = self._make_link(core)
+        self._link = self._make_link(core, self._loop)
         self._thread = get_ident()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
@@ -96,19 +103,19 @@ class Node(Endpoint[Peer]):
         core.drive_by_loop(loop=True)
         return self
 
-    def _make_link(self, core: _lib.Core) -> Any:
+    def _make_link(self, core: _lib.Core, loop: asyncio.AbstractEventLoop) -> Any:
         config = self.config
-        return _lib.Link(
-            *core.addresses(),
-            _microseconds(config.timeout),
-            config.calls,
-            min(config.max_head, config.max_items, config.max_depth * SIMPLE) >= SIMPLE,
-            self._loop,
-            self._inline,
-            call_with_request,
-            bound_request,
+        wide = min(config.max_head, config.max_items, config.max_depth * SIMPLE) >= SIMPLE
+        options: dict[str, Any] = {"loop": loop, **({"eager_start": True} if EAGER else {})}
+        parts = (
+            *(loop, self._simple, self._running),
+            None if EAGER else getattr(loop, "__dict__", None),
+            *(asyncio.Task, options, types.CoroutineType),
+            *(call_with_request, bound_request, bind_request, Request),
             contextvars.copy_context,
         )
+        timeout = _microseconds(config.timeout)
+        return _lib.Link(*core.addresses(), timeout, config.calls, wide, parts)
 
     async def close(self, *, timeout: float = CLOSE_SECONDS) -> None:
         """Close the node; at most ``timeout`` seconds, and at once if nothing is under way.
@@ -156,6 +163,7 @@ class Node(Endpoint[Peer]):
         self._fail_all(NodeClosed("this node was closed", outcome=Outcome.UNKNOWN))
         pool, self._pool = self._pool, None
         core.seal()  # here, not in the thread: nothing of this loop is between a look and a call
+        self._link.close()
         try:
             await asyncio.shield(in_thread(core.free, timeout))
         finally:
@@ -360,31 +368,14 @@ class Node(Endpoint[Peer]):
     # ---- serving ----
 
     def _start(self, method: Method, request: Request, args: Any, kwargs: Any) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        task = start_eagerly(loop, self._serve(method, request, args, kwargs))
-        if not task.done():
-            self._running[request.id] = task
+        if self._loop is not None:
+            function, pickle = method.function, method.pickle
+            self._link.start(self, request, request.id, function, args, kwargs or None, pickle)
 
-    async def _serve(self, method: Method, request: Request, args: Any, kwargs: Any) -> None:
-        """A coroutine method from its arguments to its reply; no done callback (Rule 23)."""
-        status, body = CANCELLED, b""
-        try:
-            function = method.function
-            result = await (function(*args, **kwargs) if kwargs else function(*args))
-            encoded: Encoded = self._encode_result(method, result)
-            status = OK
-        except asyncio.CancelledError:
-            encoded = body  # by the caller, or because the node closes
-        except Exception as error:  # noqa: BLE001  it becomes the caller's
-            status, encoded = EXCEPTION, self._encode_error(error)
-        finally:
-            request.open = False
-            self._running.pop(request.id, None)
-        if self._core is not None and self._core.open:
-            self._reply(request.id, status, encoded)
-            self._wake()
+    def _served(self, ident: int) -> None:
+        """A coroutine method ended, after the round that read its request (Rule 23)."""
+        self._running.pop(ident, None)
+        self._wake()
 
 
 def _ready(reference: Callable[[], Node | None]) -> None:

@@ -105,7 +105,6 @@ About = Request | tuple[int, str, int, Any, int]
 
 _request: contextvars.ContextVar[About] = contextvars.ContextVar("rudp_request")
 bind_request = _request.set
-unbind_request = _request.reset
 bound_request = _request.get
 
 

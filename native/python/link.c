@@ -4,6 +4,7 @@
 #include <structmember.h>
 
 #include "python/scalars.h"
+#include "python/service.h"
 
 #define LONGEST_S 1e9 /* seconds: about 31 years, and still a whole number of microseconds */
 
@@ -112,6 +113,8 @@ static PyObject *link_round(PyObject *self, PyObject *const *args, Py_ssize_t co
 {
     link_object *link = (link_object *)self;
     (void)count;
+    if (link->core == NULL)
+        return PyLong_FromLong(RUDP_CLOSED);
     if (link->woken_count > 0 && !link_resume(link))
         return NULL;
     uint32_t queued = (uint32_t)PyLong_AsUnsignedLong(args[1]);
@@ -185,18 +188,70 @@ static PyObject *link_take_all(PyObject *self, PyObject *unused)
     return calls;
 }
 
+/* start(node, request, its id, function, args, kwargs, pickled): serves it by a task. */
+static PyObject *link_start(PyObject *self, PyObject *args)
+{
+    link_object *link = (link_object *)self;
+    service_job job = {.kwargs = NULL};
+    unsigned long long id;
+    PyObject *given;
+    int pickled;
+    if (!PyArg_ParseTuple(args, "OOKOOOp", &job.node, &job.request, &id, &job.function, &given,
+                          &job.kwargs, &pickled))
+        return NULL;
+    if (job.kwargs == Py_None)
+        job.kwargs = NULL;
+    job.id = id;
+    job.pickled = pickled != 0;
+    job.args = PySequence_Tuple(given);
+    bool ok = job.args != NULL && service_start(link, &job);
+    Py_XDECREF(job.args);
+    return ok ? Py_NewRef(Py_None) : NULL;
+}
+
+/* The core goes: nothing of it is touched any more. */
+static PyObject *link_close(PyObject *self, PyObject *unused)
+{
+    link_object *link = (link_object *)self;
+    (void)unused;
+    link->core = NULL;
+    link->simple = false;
+    return Py_NewRef(Py_None);
+}
+
 /* ---- as an object ---- */
 
+/* The fields that hold something of Python's, in the order in which `Link` gets them. */
+static PyObject **link_part(link_object *link, unsigned index)
+{
+    PyObject **parts[] = {
+        &link->loop,          &link->methods,      &link->running,       &link->loop_fields,
+        &link->task,          &link->task_options, &link->coroutine,     &link->call_with_request,
+        &link->bound_request, &link->bind_request, &link->request_class, &link->copy_context,
+        &link->catch,         &link->step,         &link->step_context};
+    return index < sizeof parts / sizeof parts[0] ? parts[index] : NULL;
+}
+
+enum { LINK_PARTS_GIVEN = 12 };
+
+static PyMethodDef catch_method = {"call_soon", (PyCFunction)(void (*)(void))service_catch,
+                                   METH_FASTCALL | METH_KEYWORDS, "Keeps a task's first step."};
+
+/* Link(core, events, arena, timeout in us, limit of calls, whether simple, parts) */
 static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
 {
     (void)options;
     unsigned long long core, events, arena, timeout_us;
     unsigned int limit;
     int simple;
-    PyObject *loop, *methods, *run, *bound, *copy;
-    if (!PyArg_ParseTuple(args, "KKKKIpOOOOO", &core, &events, &arena, &timeout_us, &limit, &simple,
-                          &loop, &methods, &run, &bound, &copy))
+    PyObject *parts;
+    if (!PyArg_ParseTuple(args, "KKKKIpO!", &core, &events, &arena, &timeout_us, &limit, &simple,
+                          &PyTuple_Type, &parts))
         return NULL;
+    if (PyTuple_Size(parts) != LINK_PARTS_GIVEN) {
+        PyErr_Format(PyExc_ValueError, "Link takes %d parts", LINK_PARTS_GIVEN);
+        return NULL;
+    }
     link_object *link = (link_object *)PyType_GenericAlloc(type, 0);
     if (link == NULL)
         return NULL;
@@ -205,21 +260,20 @@ static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
     link->arena = (const uint8_t *)(uintptr_t)arena;
     link->timeout_us = timeout_us;
     link->simple = (char)simple;
-    link->loop = Py_NewRef(loop);
-    link->inline_methods = Py_NewRef(methods);
-    link->call_with_request = Py_NewRef(run);
-    link->bound_request = Py_NewRef(bound);
-    link->copy_context = Py_NewRef(copy);
+    for (unsigned i = 0; i < LINK_PARTS_GIVEN; i++)
+        *link_part(link, i) = Py_NewRef(PyTuple_GetItem(parts, i));
     table_init(&link->table, limit);
+    link->catch = PyCFunction_New(&catch_method, (PyObject *)link);
     return (PyObject *)link;
 }
 
 static int link_traverse(PyObject *self, visitproc visit, void *arg)
 {
     link_object *link = (link_object *)self;
+    PyObject **part;
     Py_VISIT(Py_TYPE(self));
-    Py_VISIT(link->loop);
-    Py_VISIT(link->inline_methods);
+    for (unsigned i = 0; (part = link_part(link, i)) != NULL; i++)
+        Py_VISIT(*part);
     for (uint32_t i = 0; i < link->table.count; i++)
         Py_VISIT(link->table.places[i].call);
     for (uint32_t i = link->woken_at; i < link->woken_count; i++)
@@ -230,23 +284,20 @@ static int link_traverse(PyObject *self, visitproc visit, void *arg)
 static int link_clear(PyObject *self)
 {
     link_object *link = (link_object *)self;
+    PyObject **part;
     table_clear(&link->table);
     while (link->woken_at < link->woken_count)
         Py_CLEAR(link->woken[link->woken_at++]);
-    Py_CLEAR(link->loop);
-    Py_CLEAR(link->inline_methods);
+    for (unsigned i = 0; (part = link_part(link, i)) != NULL; i++)
+        Py_CLEAR(*part);
     return 0;
 }
 
 static void link_dealloc(PyObject *self)
 {
-    link_object *link = (link_object *)self;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     link_clear(self);
-    Py_CLEAR(link->call_with_request);
-    Py_CLEAR(link->bound_request);
-    Py_CLEAR(link->copy_context);
     PyObject_GC_Del(self);
     Py_DECREF(type);
 }
@@ -261,6 +312,9 @@ static PyMethodDef link_methods[] = {
     {"begin", link_begin, METH_VARARGS, "begin(node, peer, handle, method, pickled): its Call."},
     {"open", link_open, METH_NOARGS, "The calls that have not ended."},
     {"take_all", link_take_all, METH_NOARGS, "The same, and they are the core's no more."},
+    {"start", link_start, METH_VARARGS,
+     "start(node, request, id, function, args, kwargs, pickled): serve it by a task."},
+    {"close", link_close, METH_NOARGS, "Let go of the core."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -7,8 +7,8 @@
  *   core      rudp_call        rudp_turn  events           rudp_reply
  *
  * It knows the simple case of everything: arguments and results made of scalars (scalars.h), inline
- * methods, calls that end well. For the rest it calls the node's methods `_finished`, `_requested`,
- * `_other`, `_inline_result`, `_inline_failed`, which can do everything. So each rule stands in
+ * and coroutine methods, calls that end well. For the rest it calls the node's methods `_finished`, `_requested`,
+ * `_other`, `_answer`, `_answer_error`, which can do everything. So each rule stands in
  * Python once, and what stands here is measured to be worth it.
  *
  * Calls live in a table; a handle is index and generation, and addresses one call only:
@@ -50,8 +50,13 @@ typedef struct {
     const rudp_event *events;
     const uint8_t *arena;
     PyObject *loop;
-    PyObject *inline_methods; /* name in bytes: (function, name) */
-    PyObject *call_with_request, *bound_request, *copy_context;
+    PyObject *methods; /* name in bytes: (function, name, whether it is a coroutine function) */
+    PyObject *running; /* id of a request: its task */
+    PyObject *call_with_request, *bound_request, *bind_request, *request_class; /* _serving.py's */
+    PyObject *copy_context, *coroutine, *task, *task_options;                   /* Python's own */
+    PyObject *loop_fields;         /* where to catch a task's first step; None: nowhere */
+    PyObject *catch;               /* what catches it */
+    PyObject *step, *step_context; /* and what was caught */
     link_table table;
     call_object *woken[LINK_BATCH]; /* have ended, to be resumed */
     uint32_t woken_at, woken_count;
@@ -84,8 +89,11 @@ bool link_read(link_object *link, PyObject *node, uint32_t count);
 
 /* ---- requests.c ---- */
 
-/* Serves a request whose method is inline and whose arguments are simple. 1: done; 0: not such a
- * one; -1: an exception that is the program's, not the caller's. */
+/* Serves a request whose arguments are simple, inline or as a task. 1: done, or under way; 0: not
+ * such a one; -1: an exception that is the program's, not the caller's. */
 int link_serve(link_object *link, PyObject *node, const rudp_event *e);
+/* Ends a request with a value, or with the exception that is set; -1: an exception goes on. */
+int link_reply(link_object *link, PyObject *node, uint64_t id, PyObject *value, bool pickled);
+int link_reply_error(link_object *link, PyObject *node, uint64_t id);
 
 #endif

@@ -1,14 +1,14 @@
-/* requests.c - an inline method with simple arguments, from the request to the reply. */
-#include "python/link.h"
+/* requests.c - a method with simple arguments, from the request to the reply. */
 #include "python/scalars.h"
+#include "python/service.h"
 #include "wire/status.h"
 
-/* The (function, name) of an inline method; borrowed. */
+/* The (function, name, coroutine) of a method; borrowed. */
 static PyObject *method_find(const link_object *link, const rudp_event *e)
 {
     const char *name = (const char *)link->arena + e->offset;
     PyObject *key = PyBytes_FromStringAndSize(name, e->method_size);
-    PyObject *found = key == NULL ? NULL : PyDict_GetItemWithError(link->inline_methods, key);
+    PyObject *found = key == NULL ? NULL : PyDict_GetItemWithError(link->methods, key);
     Py_XDECREF(key);
     if (found == NULL)
         PyErr_Clear();
@@ -43,38 +43,72 @@ static PyObject *method_run(const link_object *link, PyObject *node, const rudp_
     return result;
 }
 
-static int reply_simple(link_object *link, PyObject *node, uint64_t id, PyObject *result)
+int link_reply(link_object *link, PyObject *node, uint64_t id, PyObject *value, bool pickled)
 {
     uint8_t body[RUDP_PACKET_REPLY];
-    size_t size = scalar_write(result, body, sizeof body);
+    if (link->core == NULL)
+        return 1; /* closed: nobody is to be told any more */
     link->dirty = true;
+    size_t size = pickled ? 0 : scalar_write(value, body, sizeof body);
     if (size > 0 && rudp_reply(link->core, id, STATUS_OK, (const char *)body, size) != RUDP_FULL)
         return 1;
-    PyObject *done = PyObject_CallMethod(node, "_inline_result", "(KO)", id, result);
+    PyObject *done =
+        PyObject_CallMethod(node, "_answer", "(KOO)", id, value, pickled ? Py_True : Py_False);
     Py_XDECREF(done);
     return done != NULL ? 1 : -1;
 }
 
-/* The exception becomes the caller's; one that is meant to end the program goes on here as well. */
-static int reply_error(link_object *link, PyObject *node, uint64_t id)
+int link_reply_error(link_object *link, PyObject *node, uint64_t id)
 {
-    PyObject *type, *error, *traceback;
+    PyObject *type, *error, *traceback, *done = NULL;
     link->dirty = true;
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
-    PyObject *done = PyObject_CallMethod(node, "_inline_failed", "(KO)", id, error);
-    int result = done != NULL ? 1 : -1;
-    Py_XDECREF(done);
-    if (done != NULL && !PyErr_GivenExceptionMatches(error, PyExc_Exception)) {
+    if (link->core != NULL)
+        done = PyObject_CallMethod(node, "_answer_error", "(KO)", id, error);
+    else
+        done = Py_NewRef(Py_False);
+    bool goes_on = done == Py_True; /* it is meant to end the program */
+    if (goes_on) {
         PyErr_Restore(type, error, traceback);
-        return -1;
+    } else {
+        Py_XDECREF(type);
+        Py_XDECREF(error);
+        Py_XDECREF(traceback);
     }
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
-    return result;
+    Py_XDECREF(done);
+    return done == NULL || goes_on ? -1 : 1;
+}
+
+static int serve_inline(link_object *link, PyObject *node, const rudp_event *e, PyObject *method,
+                        PyObject *args)
+{
+    PyObject *result = method_run(link, node, e, method, args);
+    if (result == NULL)
+        return link_reply_error(link, node, e->id);
+    int served = link_reply(link, node, e->id, result, false);
+    Py_DECREF(result);
+    return served;
+}
+
+static int serve_by_task(link_object *link, PyObject *node, const rudp_event *e, PyObject *method,
+                         PyObject *args)
+{
+    PyObject *request =
+        PyObject_CallFunction(link->request_class, "KOKOI", e->id, PyTuple_GetItem(method, 1),
+                              e->made + e->deadline, node, e->peer);
+    if (request == NULL)
+        return -1;
+    service_job job = {.node = node,
+                       .request = request,
+                       .function = PyTuple_GetItem(method, 0),
+                       .args = args,
+                       .id = e->id};
+    bool ok = service_start(link, &job);
+    Py_DECREF(request);
+    return ok ? 1 : -1;
 }
 
 int link_serve(link_object *link, PyObject *node, const rudp_event *e)
@@ -86,11 +120,9 @@ int link_serve(link_object *link, PyObject *node, const rudp_event *e)
     if (args == NULL)
         return 0;
     Py_INCREF(method);
-    PyObject *result = method_run(link, node, e, method, args);
+    int served = PyTuple_GetItem(method, 2) == Py_True ? serve_by_task(link, node, e, method, args)
+                                                       : serve_inline(link, node, e, method, args);
     Py_DECREF(method);
     Py_DECREF(args);
-    int served =
-        result == NULL ? reply_error(link, node, e->id) : reply_simple(link, node, e->id, result);
-    Py_XDECREF(result);
     return served;
 }
