@@ -77,7 +77,6 @@ class Dispatcher(abc.ABC):
         self._closing = False
         self._position = 0  # in the event ring, of the next event to read
         self._taken = 0  # events read since the last turn
-        self._dirty = False  # something was submitted since the last turn
 
     def _attach(self, core: _lib.Core) -> None:
         self._core = core
@@ -327,7 +326,6 @@ class Dispatcher(abc.ABC):
 
     def _reply(self, ident: int, status: int, body: Encoded) -> None:
         """End a request; by any thread, under the core's lock if it is not the reading one."""
-        self._dirty = True
         if type(body) is bytes and len(body) <= PACKET_REPLY:
             code = rudp_reply(self._handle, ident, status, body, len(body))
         else:
@@ -338,7 +336,6 @@ class Dispatcher(abc.ABC):
 
     def _refuse(self, ident: int, status: int) -> None:
         """Say that the handler never ran and never will."""
-        self._dirty = True
         if rudp_refuse(self._handle, ident, status) == FULL:
             self._unsent.append((ident, -status, b""))
 

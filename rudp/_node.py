@@ -52,7 +52,7 @@ from rudp._serving import (
 from rudp._threads import in_thread
 
 RAW, ENDED, FAILED = _lib.link.RAW, _lib.link.ENDED, _lib.link.FAILED
-ROUNDS = 10  # turns in a row while tasks and handlers keep submitting
+ROUNDS = 24  # turns in a row while tasks and handlers keep submitting: about 1 ms
 LINGER = 100  # microseconds to look for an answer before the loop sleeps (Rule 15)
 # Where another thread computes, a pass through the loop costs a switch interval, 5 ms (Rule 1).
 AWAY = 0.002  # seconds: who comes back later may have waited for the GIL
@@ -98,8 +98,6 @@ class Node(Endpoint[Peer]):
         self._thread = get_ident()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
-        # What the loop has to do at once; of a loop that does not tell, something always.
-        self._others: Any = getattr(self._loop, "_ready", (None,))
         core.drive_by_loop(loop=True)
         return self
 
@@ -108,7 +106,8 @@ class Node(Endpoint[Peer]):
         wide = min(config.max_head, config.max_items, config.max_depth * SIMPLE) >= SIMPLE
         options: dict[str, Any] = {"loop": loop, **({"eager_start": True} if EAGER else {})}
         parts = (
-            *(loop, self._simple, self._running),
+            # What the loop has to do at once; of a loop that does not tell, something always.
+            *(loop, getattr(loop, "_ready", (None,)), self._simple, self._running),
             None if EAGER else getattr(loop, "__dict__", None),
             *(asyncio.Task, options, types.CoroutineType),
             *(call_with_request, bound_request, bind_request, Request),
@@ -223,25 +222,14 @@ class Node(Endpoint[Peer]):
             self._due = False
             return
         self._due = True  # whatever is submitted meanwhile leaves with the next round
-        link, others = self._link, self._others
-        worked = link.dirty or self._dirty
         rounds, patience = ROUNDS, LINGER
         now = monotonic()
         if now - self._left > AWAY and active_count() > 1:
             self._crowded_until = now + CROWDED_FOR
         if now < self._crowded_until:
             rounds, patience = ROUNDS_CROWDED, LINGER_CROWDED
-        ready = 0
         try:
-            for _ in range(rounds):
-                self._dirty = False
-                idle = worked and not others and not self._running
-                ready = link.round(self, self._queued(), patience if idle else 0)
-                if ready <= 0:
-                    break
-                worked = True
-                if others and not (link.dirty or self._dirty):
-                    break
+            ready = self._link.turns(self, self._queued(), rounds, patience)
             if ready < 0:
                 self._broken(ready)
             elif self._unsent:
@@ -249,8 +237,7 @@ class Node(Endpoint[Peer]):
         finally:
             self._due = False
             self._left = monotonic()
-            # What was read is given back after the tasks it woke have submitted: a flush as well.
-            if link.taken or link.dirty or link.woken or self._dirty:
+            if self._link.unfinished():
                 self._wake()
 
     def _broken(self, code: int) -> None:

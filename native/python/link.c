@@ -76,61 +76,9 @@ static PyObject *link_call(PyObject *self, PyObject *const *args, Py_ssize_t cou
         table_give(&link->table, handle);
         return Py_NewRef(Py_None);
     }
-    link->dirty = true;
     call_object *call = call_new(args[0], link->loop, args[1], args[3], handle);
     link->table.places[handle & HANDLE_INDEX].call = call;
     return Py_XNewRef((PyObject *)call);
-}
-
-/* ---- a round ---- */
-
-static bool resume_later(const link_object *link, call_object *call)
-{
-    PyObject *resume = PyObject_GetAttrString((PyObject *)call, "resume");
-    PyObject *done =
-        resume == NULL ? NULL : PyObject_CallMethod(link->loop, "call_soon", "(O)", resume);
-    Py_XDECREF(resume);
-    Py_XDECREF(done);
-    return done != NULL;
-}
-
-/* Steps the tasks whose calls have ended; one that raises keeps none of the others. */
-static bool link_resume(link_object *link)
-{
-    bool ok = true;
-    while (ok && link->woken_at < link->woken_count) {
-        call_object *call = link->woken[link->woken_at++];
-        ok = link->deferred ? resume_later(link, call) : call_resume(call);
-        Py_DECREF(call);
-    }
-    if (link->woken_at == link->woken_count)
-        link->woken_at = link->woken_count = 0;
-    return ok;
-}
-
-/* round(node, queued, patience): how many events were ready; negative: why the core has stopped. */
-static PyObject *link_round(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    link_object *link = (link_object *)self;
-    (void)count;
-    if (link->core == NULL)
-        return PyLong_FromLong(RUDP_CLOSED);
-    if (link->woken_count > 0 && !link_resume(link))
-        return NULL;
-    uint32_t queued = (uint32_t)PyLong_AsUnsignedLong(args[1]);
-    uint32_t patience = (uint32_t)PyLong_AsUnsignedLong(args[2]);
-    uint32_t taken = link->taken;
-    link->dirty = false;
-    link->taken = 0;
-    int ready = rudp_turn(link->core, taken, queued);
-    if (ready == 0 && patience > 0)
-        ready = rudp_linger(link->core, patience);
-    if (ready > 0) {
-        uint32_t most = ready < LINK_BATCH ? (uint32_t)ready : LINK_BATCH;
-        if (!link_read(link, args[0], most) || !link_resume(link))
-            return NULL;
-    }
-    return PyLong_FromLong(ready);
 }
 
 /* ---- what is not simple ---- */
@@ -161,7 +109,6 @@ static PyObject *link_begin(PyObject *self, PyObject *args)
         return NULL;
     call->pickled = (char)pickled;
     link->table.places[handle & HANDLE_INDEX].call = call;
-    link->dirty = true;
     return Py_NewRef((PyObject *)call);
 }
 
@@ -224,15 +171,16 @@ static PyObject *link_close(PyObject *self, PyObject *unused)
 /* The fields that hold something of Python's, in the order in which `Link` gets them. */
 static PyObject **link_part(link_object *link, unsigned index)
 {
-    PyObject **parts[] = {
-        &link->loop,          &link->methods,      &link->running,       &link->loop_fields,
-        &link->task,          &link->task_options, &link->coroutine,     &link->call_with_request,
-        &link->bound_request, &link->bind_request, &link->request_class, &link->copy_context,
-        &link->catch,         &link->step,         &link->step_context};
+    PyObject **parts[] = {&link->loop,          &link->others,       &link->methods,
+                          &link->running,       &link->loop_fields,  &link->task,
+                          &link->task_options,  &link->coroutine,    &link->call_with_request,
+                          &link->bound_request, &link->bind_request, &link->request_class,
+                          &link->copy_context,  &link->catch,        &link->step,
+                          &link->step_context};
     return index < sizeof parts / sizeof parts[0] ? parts[index] : NULL;
 }
 
-enum { LINK_PARTS_GIVEN = 12 };
+enum { LINK_PARTS_GIVEN = 13 };
 
 static PyMethodDef catch_method = {"call_soon", (PyCFunction)(void (*)(void))service_catch,
                                    METH_FASTCALL | METH_KEYWORDS, "Keeps a task's first step."};
@@ -305,8 +253,9 @@ static void link_dealloc(PyObject *self)
 static PyMethodDef link_methods[] = {
     {"call", (PyCFunction)(void (*)(void))link_call, METH_FASTCALL,
      "call(node, peer, peer_id, method, args, timeout): a Call, or None if it is not simple."},
-    {"round", (PyCFunction)(void (*)(void))link_round, METH_FASTCALL,
-     "round(node, queued, patience): a turn, and what came of it; how many events were ready."},
+    {"turns", (PyCFunction)(void (*)(void))link_turns, METH_FASTCALL,
+     "turns(node, queued, rounds, patience): rounds until nothing is left to do, or too many."},
+    {"unfinished", link_unfinished, METH_NOARGS, "Whether another round is due."},
     {"reserve", link_reserve, METH_NOARGS, "A handle; 0: at the limit."},
     {"drop", link_drop, METH_O, "The core did not take the call with this handle."},
     {"begin", link_begin, METH_VARARGS, "begin(node, peer, handle, method, pickled): its Call."},
@@ -319,11 +268,8 @@ static PyMethodDef link_methods[] = {
 };
 
 static PyMemberDef link_members[] = {
-    {"dirty", T_BOOL, offsetof(link_object, dirty), 0, NULL},
     {"simple", T_BOOL, offsetof(link_object, simple), 0, NULL},
     {"deferred", T_BOOL, offsetof(link_object, deferred), 0, NULL},
-    {"taken", T_UINT, offsetof(link_object, taken), READONLY, NULL},
-    {"woken", T_UINT, offsetof(link_object, woken_count), READONLY, NULL},
     {"places", T_UINT, offsetof(link_object, table.count), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

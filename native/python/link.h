@@ -1,15 +1,15 @@
 /* link.h - "what of a node's event loop runs for every call, and so runs in C?"
  *
- *   Python    peer.call()      node._turn()                          handlers
+ *   Python    peer.call()      node._turn()                          methods
  *               |                 |                                     ^  |
- *   Link      call             round: turn, look again, read, resume ---+  v
+ *   Link      call              rounds: turn, look again, read, resume -+  v
  *               |                 |        |                 reply at once
  *   core      rudp_call        rudp_turn  events           rudp_reply
  *
  * It knows the simple case of everything: arguments and results made of scalars (scalars.h), inline
- * and coroutine methods, calls that end well. For the rest it calls the node's methods `_finished`, `_requested`,
- * `_other`, `_answer`, `_answer_error`, which can do everything. So each rule stands in
- * Python once, and what stands here is measured to be worth it.
+ * and coroutine methods, calls that end well. For the rest it calls the node's methods `_finished`,
+ * `_requested`, `_other`, `_answer` and `_answer_error`, which can do everything. So each rule
+ * stands in Python once, and what stands here is measured to be worth it.
  *
  * Calls live in a table; a handle is index and generation, and addresses one call only:
  *
@@ -50,6 +50,7 @@ typedef struct {
     const rudp_event *events;
     const uint8_t *arena;
     PyObject *loop;
+    PyObject *others;  /* what the loop has to do at once; of one that does not tell: never empty */
     PyObject *methods; /* name in bytes: (function, name, whether it is a coroutine function) */
     PyObject *running; /* id of a request: its task */
     PyObject *call_with_request, *bound_request, *bind_request, *request_class; /* _serving.py's */
@@ -64,7 +65,6 @@ typedef struct {
     uint64_t now_us;     /* of this batch of events */
     uint32_t position;   /* in the event ring, of the next event to read */
     uint32_t taken;      /* events read since the last turn */
-    char dirty;          /* something was submitted since the last turn */
     char simple;         /* the limits are wide enough for the simple case */
     char deferred;       /* tasks are stepped by the loop: the node is being closed by one */
 } link_object;
@@ -86,6 +86,11 @@ call_object *table_end(link_table *t, uint64_t handle);
 
 /* Handles the next events. False with an exception set. */
 bool link_read(link_object *link, PyObject *node, uint32_t count);
+
+/* ---- rounds.c: methods of Link ---- */
+
+PyObject *link_turns(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *link_unfinished(PyObject *self, PyObject *unused);
 
 /* ---- requests.c ---- */
 

@@ -48,7 +48,6 @@ int link_reply(link_object *link, PyObject *node, uint64_t id, PyObject *value, 
     uint8_t body[RUDP_PACKET_REPLY];
     if (link->core == NULL)
         return 1; /* closed: nobody is to be told any more */
-    link->dirty = true;
     size_t size = pickled ? 0 : scalar_write(value, body, sizeof body);
     if (size > 0 && rudp_reply(link->core, id, STATUS_OK, (const char *)body, size) != RUDP_FULL)
         return 1;
@@ -61,7 +60,6 @@ int link_reply(link_object *link, PyObject *node, uint64_t id, PyObject *value, 
 int link_reply_error(link_object *link, PyObject *node, uint64_t id)
 {
     PyObject *type, *error, *traceback, *done = NULL;
-    link->dirty = true;
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
     if (traceback != NULL)
