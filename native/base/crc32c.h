@@ -7,7 +7,7 @@
  *   crc32c(crc32c(0, a), b) == crc32c(0, a followed by b)
  *
  * One implementation is chosen when the program is loaded: SSE4.2 with PCLMULQDQ (three streams
- * at once), the instruction of arm64, or tables. */
+ * at once), VPCLMULQDQ beside it, the instruction of arm64, or tables. */
 #ifndef RUDP_BASE_CRC32C_H
 #define RUDP_BASE_CRC32C_H
 
@@ -20,7 +20,7 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t size);
 /* The same by tables, on any machine. Public for the test that compares the two. */
 uint32_t crc32c_portable(uint32_t crc, const void *data, size_t size);
 
-/* "sse4.2", "arm64" or "tables": which one crc32c uses here. */
+/* "vpclmul", "sse4.2", "arm64" or "tables": which one crc32c uses here. */
 const char *crc32c_name(void);
 
 #endif

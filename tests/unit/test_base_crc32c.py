@@ -49,8 +49,10 @@ def test_the_definition(base: Engine, crc: int, data: bytes) -> None:
     assert base.lib.crc32c_portable(crc, data, len(data)) == expected
 
 
-# Sizes around the stripes of the fast implementation: 3 * 128 and 3 * 4096 bytes.
-sizes = st.sampled_from([0, 7, 8, 383, 384, 385, 768, 12_287, 12_288, 12_289, 13_000, 25_000])
+# Sizes around the stripes of the fast implementations, 3 * 128 and 3 * 4096 bytes, and around the
+# folded block, 64 * 248 bytes.
+STEPS = (384, 768, 12_288, 13_000, 15_872, 16_256, 25_000, 28_160, 31_744)
+sizes = st.sampled_from([0, 7, 8, *(step + by for step in STEPS for by in (-1, 0, 1))])
 
 
 @given(
@@ -71,6 +73,16 @@ def test_fast_and_portable_agree(
     assert fast == base.lib.crc32c_portable(crc, memory, length)
 
 
+def test_every_length_and_alignment(base: Engine) -> None:
+    data = Random(1).randbytes(1100)
+    for start in range(9):
+        memory = base.ffi.from_buffer(data) + start
+        for size in range(1025):
+            assert base.lib.crc32c(size, memory, size) == base.lib.crc32c_portable(
+                size, memory, size
+            )
+
+
 @given(first=st.binary(max_size=500), second=st.binary(max_size=500))
 def test_in_two_pieces(base: Engine, first: bytes, second: bytes) -> None:
     whole = first + second
@@ -79,4 +91,4 @@ def test_in_two_pieces(base: Engine, first: bytes, second: bytes) -> None:
 
 
 def test_the_name_of_the_road(base: Engine) -> None:
-    assert base.ffi.string(base.lib.crc32c_name()) in {b"sse4.2", b"arm64", b"tables"}
+    assert base.ffi.string(base.lib.crc32c_name()) in {b"vpclmul", b"sse4.2", b"arm64", b"tables"}
