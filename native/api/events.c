@@ -77,7 +77,7 @@ static rudp_event events_translate(const node *n, uint64_t now, const event *e)
         memcpy((uint8_t *)&made + offsetof(rudp_event, id), &e->remote, sizeof e->remote);
     }
     if (e->memory != 0)
-        made.memory = memory_handle(((block *)(uintptr_t)e->memory)->data);
+        made.memory = memory_handle(pool_settle((block *)(uintptr_t)e->memory)->data);
     if (first != NULL && (e->memory == 0 || e->kind == EVENT_REQUEST))
         made.offset = (uint64_t)(first - n->arena);
     return made;

@@ -10,6 +10,7 @@
 
 #include "base/ensure.h"
 #include "io/parcel.h"
+#include "io/pool.h"
 #include "io/sockets.h"
 
 void lane_init(lane *l, uint32_t connection, int fd)
@@ -330,6 +331,7 @@ static void lane_read(lane *l, lane_tools *tools)
         else
             moved += lane_read_body(l, tools);
     }
+    tools->read += moved;
 }
 
 /* ---- from outside ---- */
@@ -338,6 +340,8 @@ void lane_give_read(lane *l, lane_command *read, lane_tools *tools)
 {
     ENSURE(l->in.command == NULL && l->in.phase == LANE_WAIT);
     ENSURE(read->segment.length == l->in.segment.length);
+    if (read->memory != 0 && memory_kind(read->memory) == MEMORY_BLOCK)
+        pool_begin((block *)(uintptr_t)read->memory);
     l->in.command = read;
     l->in.have = 0;
     l->in.trailer_have = 0;

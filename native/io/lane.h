@@ -90,6 +90,7 @@ typedef struct lane {
 
 /* What the lanes of one thread share. */
 typedef struct {
+    uint64_t read;   /* bytes of bodies, since somebody set it to 0 */
     uint8_t *sink;   /* LANE_STEP bytes for bodies nobody wants (T2) */
     uint8_t *spare;  /* a chain of scratch buffers, by their first bytes */
     list_link *done; /* where finished commands go */

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "io/clock.h"
 #include "io/tcp.h"
 
 static bool lanes_watch_wake(lanes *s)
@@ -279,9 +281,27 @@ static void lane_hear(lanes *s, lane *l, uint32_t events)
     lane_mark(&s->ready, &l->ready);
 }
 
+/* A stream that is read faster than it is written would wake this thread for every segment, and
+ * waking it costs the sender more than it costs us (measured: 10 wake-ups per 4 MiB on loopback, a
+ * tenth of the sender's time). So while much comes we look again a little later instead of asking
+ * to be woken. Commands wait as long, at most twice LANES_NAP with the kernel's slack. */
+static void lanes_let_come(lanes *s)
+{
+    if (s->tools.read < LANES_STREAM)
+        return;
+    uint64_t now = clock_now();
+    bool fast = now - s->streamed_at < LANES_STREAM_TIME;
+    s->tools.read = 0;
+    s->streamed_at = now;
+    if (fast && !atomic_load(&s->attention))
+        nanosleep(&(struct timespec){.tv_nsec = LANES_NAP}, NULL);
+}
+
 int lanes_wait(lanes *s, int timeout_ms, struct epoll_event *out)
 {
     struct epoll_event events[LANES_EVENTS];
+    if (timeout_ms != 0)
+        lanes_let_come(s);
     atomic_store(&s->asleep, true);
     s->called = atomic_exchange(&s->attention, false);
     if (s->called)

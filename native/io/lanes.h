@@ -25,8 +25,12 @@
 enum {
     LANES_COMMANDS = 2048, /* under way at once; the engine is asked for no more */
     LANES_EVENTS = 64,
+    LANES_STREAM = 256 << 10, /* bytes read within LANES_STREAM_TIME: much comes */
     LANES_TAG_MOST = 16, /* epoll data below this are not lanes but the thread's own business */
 };
+
+#define LANES_STREAM_TIME (400 * NS_PER_US)
+#define LANES_NAP         (50 * NS_PER_US)
 
 /* Where ciphers live: memory which a fork wipes (K2). */
 typedef struct lane_keys {
@@ -45,7 +49,8 @@ typedef struct {
     int wake_fd; /* an eventfd, edge-triggered, never read */
     /* The thread. */
     int epfd;
-    bool called; /* somebody wants attention: the inbox is to be taken in */
+    uint64_t streamed_at; /* ns: when the last LANES_STREAM bytes had been read */
+    bool called;          /* somebody wants attention: the inbox is to be taken in */
     list_link all, ready, news, done;
     lane_tools tools;
 } lanes;

@@ -62,7 +62,7 @@ uint32_t memory_range(uint64_t handle, uint64_t offset, uint64_t length, struct 
 {
     *covered = 0;
     if (memory_kind(handle) == MEMORY_BLOCK) {
-        const block *b = (const block *)(uintptr_t)handle;
+        const block *b = pool_filled((const block *)(uintptr_t)handle);
         ENSURE(offset <= b->size && length <= b->size - offset);
         if (length == 0 || most == 0)
             return 0;

@@ -12,7 +12,12 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define SLAB      ((size_t)4 << 20)
 
-enum { CLASS_SMALLEST = 16 /* 2^16 */, CLASSES = 32, CLASS_LARGE = 21 /* the first of its own */ };
+enum {
+    CLASS_SMALLEST = 16 /* 2^16 */,
+    CLASSES = 32,
+    CLASS_LARGE = 21,  /* the first of its own */
+    CLASS_CACHED = 23, /* the last of which a few fit in a processor's cache */
+};
 
 _Static_assert(sizeof(block) == 64, "a block's head ends where its data begins");
 
@@ -20,6 +25,7 @@ typedef struct {
     pthread_mutex_t lock; /* zeros are PTHREAD_MUTEX_INITIALIZER on Linux */
     uint64_t unused;      /* bytes in the lists */
     block *free[CLASSES];
+    block *cold[CLASSES]; /* free, and not used when they were last taken */
 } pool_page;
 
 static pool_page *pool;
@@ -43,6 +49,12 @@ static size_t class_room(uint32_t class)
 static bool class_is_large(uint32_t class)
 {
     return class + CLASS_SMALLEST >= CLASS_LARGE;
+}
+
+/* Worth reading into another than was promised. */
+static bool class_is_cached(uint32_t class)
+{
+    return class_is_large(class) && class + CLASS_SMALLEST <= CLASS_CACHED;
 }
 
 static uint32_t class_of(size_t size)
@@ -103,28 +115,38 @@ static block *pool_map_small(uint32_t class)
     return chain;
 }
 
-static void pool_put(block *chain)
+static void pool_put(block **lists, block *chain)
 {
     pthread_mutex_lock(&pool->lock);
     while (chain != NULL) {
         block *next = chain->next;
-        chain->next = pool->free[chain->class];
-        pool->free[chain->class] = chain;
+        chain->next = lists[chain->class];
+        lists[chain->class] = chain;
         pool->unused += class_room(chain->class);
         chain = next;
     }
     pthread_mutex_unlock(&pool->lock);
 }
 
-static block *pool_get(uint32_t class)
+static block *pool_get(block **lists, uint32_t class)
 {
     pthread_mutex_lock(&pool->lock);
-    block *b = pool->free[class];
+    block *b = lists[class];
     if (b != NULL) {
-        pool->free[class] = b->next;
+        lists[class] = b->next;
         pool->unused -= class_room(class);
     }
     pthread_mutex_unlock(&pool->lock);
+    return b;
+}
+
+static block *pool_map_class(uint32_t class)
+{
+    if (class_is_large(class))
+        return pool_map_large(class);
+    block *b = pool_map_small(class);
+    if (b != NULL)
+        pool_put(pool->free, b->next);
     return b;
 }
 
@@ -134,24 +156,33 @@ block *pool_take(size_t size)
     uint32_t class = class_of(size);
     if (pool == NULL || class >= CLASSES)
         return NULL;
-    block *b = pool_get(class);
-    if (b == NULL && class_is_large(class)) {
-        b = pool_map_large(class);
-    } else if (b == NULL) {
-        b = pool_map_small(class);
-        if (b != NULL)
-            pool_put(b->next);
-    }
+    block *b = pool_get(class_is_cached(class) ? pool->cold : pool->free, class);
+    if (b == NULL)
+        b = pool_map_class(class);
+    if (b == NULL) /* no new mapping: then the hot one, if there is one */
+        b = pool_get(pool->free, class);
     if (b == NULL)
         return NULL;
-    b->next = NULL;
+    b->next = b->instead = NULL;
+    b->begun = 0;
     b->size = size;
     return b;
 }
 
-void pool_give(block *b)
+void pool_begin(block *b)
 {
-    ENSURE(b->kind == MEMORY_BLOCK);
+    if (b->begun != 0)
+        return;
+    b->begun = 1;
+    if (!class_is_cached(b->class))
+        return;
+    b->instead = pool_get(pool->free, b->class);
+    if (b->instead != NULL)
+        b->instead->size = b->size;
+}
+
+static void block_give(block *b, block **lists)
+{
     bool keep = b->mapping == NULL;
     if (!keep) {
         pthread_mutex_lock(&pool->lock);
@@ -163,7 +194,27 @@ void pool_give(block *b)
         return;
     }
     b->next = NULL;
-    pool_put(b);
+    pool_put(lists, b);
+}
+
+block *pool_settle(block *b)
+{
+    block *filled = b->instead;
+    if (filled == NULL)
+        return b;
+    b->instead = NULL;
+    block_give(b, pool->cold);
+    filled->instead = NULL;
+    filled->begun = 1;
+    return filled;
+}
+
+void pool_give(block *b)
+{
+    ENSURE(b->kind == MEMORY_BLOCK);
+    b = pool_settle(b);
+    bool used = b->begun != 0 || !class_is_cached(b->class);
+    block_give(b, used ? pool->free : pool->cold);
 }
 
 block *pool_block_of(void *data)
@@ -173,16 +224,12 @@ block *pool_block_of(void *data)
     return b;
 }
 
-/* Largest first: they are the fewest and the quickest to make anew. Slabs stay mapped, but their
- * blocks' pages go. */
-void pool_trim(void)
+static void pool_trim_lists(block **lists)
 {
-    if (pool == NULL)
-        return;
     for (uint32_t class = CLASSES; class-- > 0;) {
         block *kept = NULL;
         while (pool_unused() > POOL_TRIMMED) {
-            block *b = pool_get(class);
+            block *b = pool_get(lists, class);
             if (b == NULL)
                 break;
             if (b->mapping != NULL) {
@@ -193,8 +240,18 @@ void pool_trim(void)
                 kept = b;
             }
         }
-        pool_put(kept);
+        pool_put(lists, kept);
     }
+}
+
+/* Largest first: they are the fewest and the quickest to make anew. Slabs stay mapped, but their
+ * blocks' pages go. */
+void pool_trim(void)
+{
+    if (pool == NULL)
+        return;
+    pool_trim_lists(pool->cold);
+    pool_trim_lists(pool->free);
 }
 
 uint64_t pool_unused(void)
