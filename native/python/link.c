@@ -17,7 +17,10 @@ static uint64_t timeout_of(const link_object *link, PyObject *timeout)
 {
     if (timeout == Py_None)
         return link->timeout_us;
-    double seconds = PyFloat_CheckExact(timeout) ? PyFloat_AsDouble(timeout) : 0;
+    bool known = PyFloat_CheckExact(timeout) || PyLong_CheckExact(timeout);
+    double seconds = known ? PyFloat_AsDouble(timeout) : 0;
+    if (seconds < 0)
+        PyErr_Clear(); /* an int beyond all floats is -1 */
     if (!(seconds > 0))
         return 0;
     uint64_t us = (uint64_t)((seconds < LONGEST_S ? seconds : LONGEST_S) * 1e6);
