@@ -39,7 +39,7 @@ STRANGER, RELEASED, STOPPED = lib.RUDP_STRANGER, lib.RUDP_RELEASED, lib.RUDP_STO
 
 FORKED, CLOSED, BROKEN = lib.RUDP_FORKED, lib.RUDP_CLOSED, lib.RUDP_BROKEN
 FULL, TIMEOUT, SIGNAL = lib.RUDP_FULL, lib.RUDP_TIMEOUT, lib.RUDP_SIGNAL
-INVALID = lib.RUDP_INVALID
+INVALID, UNKNOWN = lib.RUDP_INVALID, lib.RUDP_UNKNOWN
 
 rudp_turn, rudp_linger, rudp_events_wait = lib.rudp_turn, lib.rudp_linger, lib.rudp_events_wait
 rudp_call, rudp_call_memory = lib.rudp_call, lib.rudp_call_memory
@@ -152,13 +152,14 @@ class Core:
             was, self.open = self.open, False
         return was
 
-    def free(self, timeout: float) -> None:
+    def free(self, timeout: float, taken: int = UNKNOWN) -> None:
         """After ``seal``: deliver what was accepted for at most ``timeout`` seconds, then free.
 
-        Blocks. What was received lives on; ``lent`` is the application's again.
+        ``taken``: events read since the last turn. Blocks. What was received lives on; ``lent`` is
+        the application's again.
         """
         ffi.gc(self.handle, None)
-        lib.rudp_close_wait(self.handle, max(0, int(timeout * 1e6)))
+        lib.rudp_close_wait(self.handle, taken, max(0, int(timeout * 1e6)))
         self.events = self.arena = memoryview(b"")
         self.lent.clear()
 
@@ -325,7 +326,7 @@ def _place(pointer: Any) -> int:
 
 
 def _destroy(handle: Any) -> None:
-    lib.rudp_close_wait(handle, 0)
+    lib.rudp_close_wait(handle, UNKNOWN, 0)
 
 
 def _fill(out: Any, address: Address) -> None:

@@ -162,9 +162,9 @@ class Node(Endpoint[Peer]):
         self._fail_all(NodeClosed("this node was closed", outcome=Outcome.UNKNOWN))
         pool, self._pool = self._pool, None
         core.seal()  # here, not in the thread: nothing of this loop is between a look and a call
-        self._link.close()
+        taken = self._link.close()
         try:
-            await asyncio.shield(in_thread(core.free, timeout))
+            await asyncio.shield(in_thread(core.free, timeout, taken))
         finally:
             if pool is not None:
                 pool.stop(0.0)

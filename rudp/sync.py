@@ -36,6 +36,7 @@ from rudp._lib import (
     PACKET_BODY,
     SIGNAL,
     TIMEOUT,
+    UNKNOWN,
     rudp_call,
     rudp_call_memory,
     rudp_call_wait,
@@ -178,7 +179,9 @@ class Node(Endpoint[Peer]):
             return
         if self._pool is not None:
             self._pool.stop(0.0)
-        core.free(max(0.0, until - time.monotonic()))
+        # A handler that closes its own node is in the middle of the events that are counted.
+        own = self._reader is threading.current_thread()
+        core.free(max(0.0, until - time.monotonic()), UNKNOWN if own else self._taken)
 
     def _rouse_reader(self) -> None:
         """Give the reader thread an event to return with: a call to nobody ends at once."""

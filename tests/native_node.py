@@ -82,7 +82,7 @@ class RawNode:
         return {ffi.string(lib.rudp_counter_name(i)).decode(): out[i] for i in range(count)}
 
     def close(self, timeout: float = 1) -> int:
-        code = lib.rudp_close_wait(self.handle, int(timeout * 1e6))
+        code = lib.rudp_close_wait(self.handle, self.taken, int(timeout * 1e6))
         self.handle = None
         return int(code)
 

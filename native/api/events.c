@@ -18,12 +18,32 @@ void events_open(node *n)
 {
     atomic_init(&n->ring.ready, 0);
     atomic_init(&n->ring.taken, 0);
+    atomic_init(&n->ring.shown, 0);
     atomic_init(&n->released, NULL);
 }
 
 uint32_t events_ready(const node *n)
 {
     return (uint32_t)(atomic_load(&n->ring.ready) - atomic_load(&n->ring.taken));
+}
+
+int events_show(node *n)
+{
+    uint64_t ready = atomic_load(&n->ring.ready);
+    atomic_store(&n->ring.shown, ready);
+    return (int)(ready - atomic_load(&n->ring.taken));
+}
+
+/* Received memory has one owner: whoever read its event, or us. A reader that cannot say what it
+ * has read keeps all it may have read: that is lost rather than given out twice. */
+void events_leave(node *n, uint32_t taken)
+{
+    uint64_t shown = atomic_load(&n->ring.shown), until = atomic_load(&n->ring.taken);
+    if (taken == RUDP_UNKNOWN || taken > shown - until)
+        until = shown > until ? shown : until;
+    else
+        until += taken;
+    atomic_store(&n->ring.taken, until);
 }
 
 /* Rule 8: the bell rings only when somebody else than the reader made the ring non-empty; a

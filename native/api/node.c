@@ -331,11 +331,12 @@ static bool node_wait_for_users(node *n)
     return atomic_load(&n->users) == 0;
 }
 
-int rudp_close_wait(rudp_node *n, uint64_t timeout_us)
+int rudp_close_wait(rudp_node *n, uint32_t taken, uint64_t timeout_us)
 {
     int forked = node_forked(n);
     if (forked != 0)
         return forked;
+    events_leave(n, taken);
     locked(n, drain_work, NULL);
     _Atomic uint32_t word = 0;
     uint64_t deadline = time_after(clock_now(), timeout_us * NS_PER_US);

@@ -74,6 +74,7 @@ typedef struct {
     uint64_t freed;         /* the engine knows that these were taken */
     _Atomic uint64_t ready; /* events made, in all: the reader's acquire (Rule 7) */
     _Atomic uint64_t taken; /* events the reader is done with, in all */
+    _Atomic uint64_t shown; /* events the reader was told of, in all: it may have read these */
     rudp_event *events;     /* RUDP_EVENTS of them */
 } event_ring;
 
@@ -175,6 +176,10 @@ loop_owner events_owner(node *n);
 void events_settle(node *n, uint64_t now);
 /* How many events wait beyond those taken. */
 uint32_t events_ready(const node *n);
+/* The same, told to the reader. */
+int events_show(node *n);
+/* The reader reads no more: see rudp_close_wait. */
+void events_leave(node *n, uint32_t taken);
 /* RELEASED events for messages the engine let go, as long as there is room. */
 void events_report_released(node *n, uint64_t now);
 /* The core stopped: the reader and everybody who waits hear it. */

@@ -113,7 +113,7 @@ int rudp_turn(rudp_node *n, uint32_t taken, uint32_t queued)
         doorbell_answer(&n->bell);
     if (atomic_load(&n->status) != RUDP_BROKEN)
         node_turn(n, atomic_exchange(&n->submitted, false) ? TURN_FLUSH : TURN_ALL, true);
-    return (int)events_ready(n);
+    return events_show(n);
 }
 
 static bool reader_has_news(node *n, void *context)
@@ -129,7 +129,7 @@ int rudp_linger(rudp_node *n, uint32_t most_us)
         return gate;
     if (atomic_load(&n->status) != RUDP_BROKEN)
         spin_until(n, &n->lingering, most_us * NS_PER_US, true, reader_has_news, NULL);
-    return (int)events_ready(n);
+    return events_show(n);
 }
 
 int rudp_events_wait(rudp_node *n, uint32_t taken, uint32_t queued, uint64_t timeout_us)
@@ -144,7 +144,7 @@ int rudp_events_wait(rudp_node *n, uint32_t taken, uint32_t queued, uint64_t tim
     uint64_t deadline = time_after(clock_now(), timeout_us * NS_PER_US);
     int result = waiter_wait(n, &n->reader_word, reader_has_news, NULL, deadline);
     if (result == 0 || events_ready(n) > 0)
-        result = (int)events_ready(n);
+        result = events_show(n);
     atomic_fetch_sub(&n->users, 1);
     return result;
 }

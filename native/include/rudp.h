@@ -43,6 +43,7 @@
 #define RUDP_PACKET_BODY  1125 /* bytes of method, extension and body that still fit one packet */
 #define RUDP_PACKET_REPLY 1131 /* bytes of a reply's body that still fit one packet */
 #define RUDP_METHOD_MAX   255  /* bytes of a method's name */
+#define RUDP_UNKNOWN      4294967295
 
 /* An address: IPv4 in the first four bytes of ip. */
 typedef struct {
@@ -107,8 +108,10 @@ typedef struct {
 
 /* Opens the sockets, starts the C thread. On failure *error holds a sentence. */
 int rudp_open_wait(const rudp_options *options, rudp_node **node, char *error, size_t error_size);
-/* Delivers what was accepted for at most timeout_us, then ends the rest; frees the node. */
-int rudp_close_wait(rudp_node *node, uint64_t timeout_us);
+/* Delivers what was accepted for at most timeout_us, then ends the rest; frees the node. taken: as
+ * of rudp_turn; the memory of events read is the reader's, that of all others goes back.
+ * RUDP_UNKNOWN: whatever the reader was told of counts as read. */
+int rudp_close_wait(rudp_node *node, uint32_t taken, uint64_t timeout_us);
 /* In a forked child: closes the copied descriptors, nothing else. */
 int rudp_forget(rudp_node *node);
 void rudp_listening(rudp_node *node, rudp_address *address);

@@ -21,7 +21,7 @@
 
 #include "base/list.h"
 
-enum { MEMORY_PARCEL = 0x6d657373, MEMORY_BLOCK = 0x626c6f63 };
+enum { MEMORY_PARCEL = 0x6d657373, MEMORY_BLOCK = 0x626c6f63, MEMORY_FREE = 0x66726565 };
 
 typedef struct {
     uint8_t *bytes;

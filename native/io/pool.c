@@ -120,6 +120,7 @@ static void pool_put(block **lists, block *chain)
     pthread_mutex_lock(&pool->lock);
     while (chain != NULL) {
         block *next = chain->next;
+        chain->kind = MEMORY_FREE;
         chain->next = lists[chain->class];
         lists[chain->class] = chain;
         pool->unused += class_room(chain->class);
@@ -135,6 +136,7 @@ static block *pool_get(block **lists, uint32_t class)
     if (b != NULL) {
         lists[class] = b->next;
         pool->unused -= class_room(class);
+        b->kind = MEMORY_BLOCK;
     }
     pthread_mutex_unlock(&pool->lock);
     return b;

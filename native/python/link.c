@@ -159,14 +159,14 @@ static PyObject *link_start(PyObject *self, PyObject *args)
     return ok ? Py_NewRef(Py_None) : NULL;
 }
 
-/* The core goes: nothing of it is touched any more. */
+/* The core goes: nothing of it is touched any more. How many events were read and not told. */
 static PyObject *link_close(PyObject *self, PyObject *unused)
 {
     link_object *link = (link_object *)self;
     (void)unused;
     link->core = NULL;
     link->simple = false;
-    return Py_NewRef(Py_None);
+    return PyLong_FromUnsignedLong(link->taken);
 }
 
 /* ---- as an object ---- */
@@ -266,7 +266,8 @@ static PyMethodDef link_methods[] = {
     {"take_all", link_take_all, METH_NOARGS, "The same, and they are the core's no more."},
     {"start", link_start, METH_VARARGS,
      "start(node, request, id, function, args, kwargs, pickled): serve it by a task."},
-    {"close", link_close, METH_NOARGS, "Let go of the core."},
+    {"close", link_close, METH_NOARGS,
+     "Let go of the core; how many events were read since the last turn."},
     {NULL, NULL, 0, NULL},
 };
 

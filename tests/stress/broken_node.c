@@ -91,7 +91,7 @@ static void call_breaks(void)
     pthread_mutex_unlock(&n->lock);
     rudp_memory *m = rudp_memory_new(1, 1, parts, sizes);
     check(rudp_call_memory(n, 3, 0, 0, 1000000, "m", 1, m) == RUDP_BROKEN, "the call says it");
-    check(rudp_close_wait(n, 1000) == RUDP_BROKEN, "closing frees the message once");
+    check(rudp_close_wait(n, RUDP_UNKNOWN, 1000) == RUDP_BROKEN, "closing frees the message once");
 }
 
 static void join(pthread_t thread, const char *what)
@@ -132,9 +132,9 @@ int main(void)
     rudp_turn(n, 0, 0);
     struct pollfd p = {.fd = rudp_descriptor(n), .events = POLLIN};
     check(poll(&p, 1, 0) == 0, "nothing keeps a loop awake");
-    check(rudp_close_wait(n, 1000000) == RUDP_BROKEN, "closing says it too");
+    check(rudp_close_wait(n, RUDP_UNKNOWN, 1000000) == RUDP_BROKEN, "closing says it too");
     check(rudp_peer_wait(other, &at) > 0, "the other node lives");
-    check(rudp_close_wait(other, 1000000) == 0, "and closes");
+    check(rudp_close_wait(other, RUDP_UNKNOWN, 1000000) == 0, "and closes");
     call_breaks();
     printf("%d faults\n", faults);
     return faults != 0;

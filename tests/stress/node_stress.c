@@ -453,13 +453,13 @@ static void nodes_close(void)
         usleep(1000);
     usleep(100000); /* they are inside: who has not begun to wait must not begin any more */
     reader_stop(&sides[0]);
-    int r = rudp_close_wait(sides[0].node, 100000);
+    int r = rudp_close_wait(sides[0].node, RUDP_UNKNOWN, 100000);
     check(r == 0 || r == RUDP_TIMEOUT, "close 0", r);
     for (int i = 0; i < BLOCKING; i++)
         pthread_join(late[i], NULL);
     for (int i = 1; i < NODES; i++) {
         reader_stop(&sides[i]);
-        r = rudp_close_wait(sides[i].node, 100000);
+        r = rudp_close_wait(sides[i].node, RUDP_UNKNOWN, 100000);
         check(r == 0 || r == RUDP_TIMEOUT, "close", r);
     }
     for (uintptr_t i = 0; i < 2; i++)

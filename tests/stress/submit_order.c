@@ -93,8 +93,8 @@ int main(void)
     uint32_t peer = (uint32_t)rudp_peer_wait(n, &at);
     cancel_stays_behind_its_call(n, peer);
     index_is_free_when_used_again(n, peer);
-    check(rudp_close_wait(n, 100000) == 0, "closing");
-    rudp_close_wait(silent, 100000);
+    check(rudp_close_wait(n, RUDP_UNKNOWN, 100000) == 0, "closing");
+    rudp_close_wait(silent, RUDP_UNKNOWN, 100000);
     printf("%d faults\n", faults);
     return faults != 0;
 }

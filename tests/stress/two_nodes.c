@@ -240,10 +240,10 @@ int main(int argc, char **argv)
     pthread_join(loop, NULL);
     pthread_create(&late, NULL, late_main, NULL);
     usleep(50000);
-    int r = rudp_close_wait(caller, 200000);
+    int r = rudp_close_wait(caller, RUDP_UNKNOWN, 200000);
     check(r == 0 || r == RUDP_TIMEOUT, "close A", r);
     pthread_join(late, NULL);
-    r = rudp_close_wait(answerer, 200000);
+    r = rudp_close_wait(answerer, RUDP_UNKNOWN, 200000);
     check(r == 0 || r == RUDP_TIMEOUT, "close B", r);
     printf("%u requests, %u released\n", atomic_load(&requests), atomic_load(&released));
     return atomic_load(&broken);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,42 @@ def test_a_closed_node_leaves_nothing_open() -> None:
     assert not any(os.get_inheritable(fd) for fd in opened)
     assert node.close() == 0
     assert descriptors() == before
+
+
+def big_request(reader: RawNode, caller: RawNode, byte: int, kept: list[Any]) -> Any:
+    """The reader's event of a request of 300,000 bytes, read and not yet told as taken."""
+    kept.append(ffi.new("char[]", bytes([byte]) * 300_000))
+    memory = lend(kept[-1])
+    peer = caller.peer(reader)
+    assert lib.rudp_call_memory(caller.handle, 0, peer, 0, 5_000_000, b"m", 1, memory) == 0
+    for _ in range(10_000):
+        caller.turn()
+        count = lib.rudp_turn(reader.handle, reader.taken, 0)
+        event = reader.memory[reader.position % 1024]
+        reader.position, reader.taken = reader.position + count, count
+        if count and event.kind == lib.RUDP_REQUEST:
+            return ffi.cast("char *", event.memory)
+        select.select([reader.descriptor, caller.descriptor], [], [], 0.001)
+    raise AssertionError("the request did not come")
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_memory_that_was_read_is_not_given_back_by_a_close(unknown: bool) -> None:
+    """Events read since the last turn are the reader's: their memory was given out twice."""
+    kept: list[Any] = []
+    reader, caller = RawNode(), RawNode()
+    mine = big_request(reader, caller, 1, kept)
+    reader.taken = lib.RUDP_UNKNOWN if unknown else reader.taken
+    reader.close()
+    caller.close()
+    reader, caller = RawNode(), RawNode()
+    others = big_request(reader, caller, 2, kept)
+    assert mine != others
+    assert ffi.buffer(mine, 300_000)[:] == bytes([1]) * 300_000
+    for memory in mine, others:
+        lib.rudp_release(memory)
+    reader.close()
+    caller.close()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +150,7 @@ def _in_child(a: RawNode, peer: int, before: set[int]) -> int:
         lib.rudp_counters_wait(n, ffi.NULL, 0),
         lib.rudp_trace_wait(n, ffi.NULL, 0),
         lib.rudp_rotate_wait(n, ffi.NULL, ffi.NULL),
-        lib.rudp_close_wait(n, 0),
+        lib.rudp_close_wait(n, 0, 0),
     ]
     wrong = sum(code != lib.RUDP_FORKED for code in codes)
     wrong += lib.rudp_forget(n) != 0
