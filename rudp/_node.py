@@ -95,6 +95,7 @@ class Node(Endpoint[Peer]):
         self._default_timeout = self.config.timeout
         self._loop = asyncio.get_running_loop()
         self._link = self._make_link(core, self._loop)
+        self._context = contextvars.copy_context()  # of turns, not of whoever asks for one
         self._thread = get_ident()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
@@ -207,14 +208,14 @@ class Node(Endpoint[Peer]):
         """Have a turn in this tick of the loop: one for all that is submitted in it (Rule 12)."""
         if not self._due and self._loop is not None:
             self._due = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self._context)
 
     def _submitted_elsewhere(self) -> None:
         """A thread's reply has left by a turn of its own, unless the ring was full."""
         loop = self._loop
         if loop is not None and self._unsent:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody will send it
-                loop.call_soon_threadsafe(self._turn)
+                loop.call_soon_threadsafe(self._turn, context=self._context)
 
     def _turn(self) -> None:
         core = self._core
@@ -276,16 +277,20 @@ class Node(Endpoint[Peer]):
         if not seconds > 0:
             text = f"call of {method!r} at {peer.address}: no time is left"
             raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
+        name, microseconds = method.encode(), _microseconds(seconds)
         handle = self._link.reserve()
         if handle == 0:
             raise table_full(self.config.calls)
-        code = self._submit_once(handle, peer, _microseconds(seconds), method.encode(), body)
-        if code == FULL:
-            rudp_turn(self._handle, 0, 0)  # empties the submission ring
-            code = self._submit_once(handle, peer, _microseconds(seconds), method.encode(), body)
-        if code < 0:
+        try:
+            code = self._submit_once(handle, peer, microseconds, name, body)
+            if code == FULL:
+                rudp_turn(self._handle, 0, 0)  # empties the submission ring
+                code = self._submit_once(handle, peer, microseconds, name, body)
+            if code < 0:
+                raise self._refused(code, method)
+        except BaseException:
             self._link.drop(handle)
-            raise self._refused(code, method)
+            raise
         call: Coroutine[Any, Any, Any] = self._link.begin(self, peer, handle, method, pickle)
         return call
 

@@ -15,9 +15,13 @@ static void replace(PyObject **place, PyObject *value)
 
 /* ---- as a coroutine ---- */
 
+static PyObject *call_result(PyObject *self, PyObject *unused);
+
 static PyObject *call_outcome(call_object *call)
 {
     call->finished = true;
+    if (call->state == CALL_GONE)
+        return call_result((PyObject *)call, NULL);
     PyObject *data = call->data;
     call->data = NULL;
     if (call->state == CALL_VALUE)
@@ -32,8 +36,10 @@ static PySendResult call_send(PyObject *self, PyObject *sent, PyObject **result)
 {
     call_object *call = (call_object *)self;
     (void)sent;
-    if (call->finished) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    bool waited_for = call->state == CALL_PENDING && call->callback != NULL;
+    if (call->finished || waited_for) {
+        PyErr_SetString(PyExc_RuntimeError, waited_for ? "coroutine is being awaited already"
+                                                       : "cannot reuse already awaited coroutine");
         *result = NULL;
         return PYGEN_ERROR;
     }
@@ -110,14 +116,11 @@ static PyObject *call_close(PyObject *self, PyObject *unused)
 /* A task asks each object that comes out of a coroutine for this attribute. `gather` and others ask
  * the class of what they are given, and would take a coroutine for a future: so only the object has
  * it. */
-static const char blocking_name[] = "_asyncio_future_blocking";
+static PyObject *blocking_name;
 
 static bool is_blocking(PyObject *name)
 {
-    static PyObject *interned;
-    if (interned == NULL)
-        interned = PyUnicode_InternFromString(blocking_name);
-    return name == interned;
+    return name == blocking_name;
 }
 
 static PyObject *call_getattro(PyObject *self, PyObject *name)
@@ -202,8 +205,10 @@ bool call_resume(call_object *call)
         return true;
     if (run == NULL && (run = PyUnicode_InternFromString("run")) == NULL)
         return false;
-    call->callback = NULL;
-    PyObject *done = PyObject_CallMethodObjArgs(call->context, run, callback, call, NULL);
+    PyObject *context = call->context;
+    call->callback = call->context = NULL; /* who runs in it may wait again */
+    PyObject *done = PyObject_CallMethodObjArgs(context, run, callback, call, NULL);
+    Py_DECREF(context);
     Py_DECREF(callback);
     Py_XDECREF(done);
     return done != NULL;
@@ -257,6 +262,7 @@ static int call_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(call->node);
     Py_VISIT(call->peer);
+    Py_VISIT(call->method);
     Py_VISIT(call->loop);
     Py_VISIT(call->data);
     Py_VISIT(call->callback);
@@ -346,6 +352,8 @@ static PyType_Spec call_spec = {
 
 bool call_type_add(PyObject *module)
 {
+    blocking_name = PyUnicode_InternFromString("_asyncio_future_blocking");
     call_type = (PyTypeObject *)PyType_FromSpec(&call_spec);
-    return call_type != NULL && PyModule_AddObjectRef(module, "Call", (PyObject *)call_type) == 0;
+    return blocking_name != NULL && call_type != NULL &&
+           PyModule_AddObjectRef(module, "Call", (PyObject *)call_type) == 0;
 }

@@ -215,6 +215,8 @@ static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
         *link_part(link, i) = Py_NewRef(PyTuple_GetItem(parts, i));
     table_init(&link->table, limit);
     link->catch = PyCFunction_New(&catch_method, (PyObject *)link);
+    if (link->catch == NULL)
+        Py_CLEAR(link);
     return (PyObject *)link;
 }
 
@@ -237,8 +239,8 @@ static int link_clear(PyObject *self)
     link_object *link = (link_object *)self;
     PyObject **part;
     table_clear(&link->table);
-    while (link->woken_at < link->woken_count)
-        Py_CLEAR(link->woken[link->woken_at++]);
+    for (; link->woken_at < link->woken_count; link->woken_at++)
+        Py_CLEAR(link->woken[link->woken_at]);
     for (unsigned i = 0; (part = link_part(link, i)) != NULL; i++)
         Py_CLEAR(*part);
     return 0;

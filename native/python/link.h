@@ -19,8 +19,8 @@
  *    +-------------+-----------+      addresses nobody
  *
  * The traps. Events count as read one by one: an exception in the third leaves the fourth for the
- * next round (Rule 9). Any Python code that is called may submit and await, but no round runs
- * inside another one. */
+ * next round (Rule 9). Any Python code that is called may submit, await, and close the node: that
+ * runs a last round inside of this one, which then has nothing left to read. */
 #ifndef RUDP_PYTHON_LINK_H
 #define RUDP_PYTHON_LINK_H
 
@@ -62,9 +62,9 @@ typedef struct {
     call_object *woken[LINK_BATCH]; /* have ended, to be resumed */
     uint32_t woken_at, woken_count;
     uint64_t timeout_us; /* of calls that say none */
-    uint64_t now_us;     /* of this batch of events */
     uint32_t position;   /* in the event ring, of the next event to read */
     uint32_t taken;      /* events read since the last turn */
+    uint32_t batches;    /* of events, begun */
     char simple;         /* the limits are wide enough for the simple case */
     char deferred;       /* tasks are stepped by the loop: the node is being closed by one */
 } link_object;

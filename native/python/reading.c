@@ -1,7 +1,6 @@
 /* reading.c - from an event to whoever it concerns. */
 #include "python/link.h"
 
-#include "io/clock.h"
 #include "python/scalars.h"
 #include "wire/status.h"
 
@@ -36,6 +35,17 @@ static PyObject *simple_result(const link_object *link, const rudp_event *e)
     return value;
 }
 
+/* Python could not say how it ended: it ends with the exception that is set, and that stays. */
+static void call_fail(call_object *call)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (call->state == CALL_PENDING)
+        call_settle(call, CALL_FAILED, Py_NewRef(error));
+    PyErr_Restore(type, error, traceback);
+}
+
 static bool call_finished(link_object *link, PyObject *node, const rudp_event *e)
 {
     call_object *call = table_end(&link->table, e->id);
@@ -51,6 +61,8 @@ static bool call_finished(link_object *link, PyObject *node, const rudp_event *e
         call_settle(call, CALL_VALUE, value);
     else
         ok = tell_node(node, "_finished", (PyObject *)call, e);
+    if (!ok)
+        call_fail(call);
     link->woken[link->woken_count++] = call;
     return ok;
 }
@@ -67,13 +79,16 @@ static bool event_handle(link_object *link, PyObject *node, const rudp_event *e)
 
 bool link_read(link_object *link, PyObject *node, uint32_t count)
 {
-    link->now_us = clock_now() / NS_PER_US;
+    uint32_t batch = ++link->batches;
     for (uint32_t i = 0; i < count; i++) {
-        const rudp_event *e = &link->events[link->position];
+        /* A copy: what is called may close the node, and then the ring goes. */
+        const rudp_event e = link->events[link->position];
         link->position = (link->position + 1) % RUDP_EVENTS;
         link->taken++;
-        if (!event_handle(link, node, e))
+        if (!event_handle(link, node, &e))
             return false;
+        if (link->core == NULL || link->batches != batch)
+            return true; /* a round inside of this one has read the rest */
     }
     return true;
 }

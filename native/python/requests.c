@@ -1,9 +1,10 @@
 /* requests.c - a method with simple arguments, from the request to the reply. */
+#include "io/clock.h"
 #include "python/scalars.h"
 #include "python/service.h"
 #include "wire/status.h"
 
-/* The (function, name, coroutine) of a method; borrowed. */
+/* The (function, name, coroutine) of a method; a new reference. */
 static PyObject *method_find(const link_object *link, const rudp_event *e)
 {
     const char *name = (const char *)link->arena + e->offset;
@@ -12,7 +13,7 @@ static PyObject *method_find(const link_object *link, const rudp_event *e)
     Py_XDECREF(key);
     if (found == NULL)
         PyErr_Clear();
-    return found;
+    return Py_XNewRef(found);
 }
 
 static PyObject *arguments_of(const link_object *link, const rudp_event *e)
@@ -66,8 +67,9 @@ int link_reply_error(link_object *link, PyObject *node, uint64_t id)
         PyException_SetTraceback(error, traceback);
     if (link->core != NULL)
         done = PyObject_CallMethod(node, "_answer_error", "(KO)", id, error);
-    else
-        done = Py_NewRef(Py_False);
+    else /* closed: nobody is to be told any more, but the program */
+        done = PyBool_FromLong(PyErr_GivenExceptionMatches(error, PyExc_KeyboardInterrupt) ||
+                               PyErr_GivenExceptionMatches(error, PyExc_SystemExit));
     bool goes_on = done == Py_True; /* it is meant to end the program */
     if (goes_on) {
         PyErr_Restore(type, error, traceback);
@@ -111,16 +113,16 @@ static int serve_by_task(link_object *link, PyObject *node, const rudp_event *e,
 
 int link_serve(link_object *link, PyObject *node, const rudp_event *e)
 {
-    if (!link->simple || e->memory != 0 || e->made + e->deadline < link->now_us)
+    /* The clock is read for each: those before it may have taken long (C8). */
+    if (!link->simple || e->memory != 0 || e->made + e->deadline < clock_now() / NS_PER_US)
         return 0;
     PyObject *method = method_find(link, e);
     PyObject *args = method == NULL ? NULL : arguments_of(link, e);
-    if (args == NULL)
-        return 0;
-    Py_INCREF(method);
-    int served = PyTuple_GetItem(method, 2) == Py_True ? serve_by_task(link, node, e, method, args)
+    int served = 0;
+    if (args != NULL)
+        served = PyTuple_GetItem(method, 2) == Py_True ? serve_by_task(link, node, e, method, args)
                                                        : serve_inline(link, node, e, method, args);
-    Py_DECREF(method);
-    Py_DECREF(args);
+    Py_XDECREF(method);
+    Py_XDECREF(args);
     return served;
 }

@@ -30,9 +30,18 @@ static bool service_close_request(service_object *s)
     return done != NULL;
 }
 
+/* Not ok: an exception is set, and goes on. */
 static PySendResult service_ended(service_object *s, bool ok, PyObject **result)
 {
-    ok = ok && service_close_request(s);
+    if (ok) {
+        ok = service_close_request(s);
+    } else {
+        PyObject *type, *error, *traceback;
+        PyErr_Fetch(&type, &error, &traceback);
+        if (!service_close_request(s))
+            PyErr_WriteUnraisable(s->function);
+        PyErr_Restore(type, error, traceback);
+    }
     *result = ok ? Py_NewRef(Py_None) : NULL;
     return ok ? PYGEN_RETURN : PYGEN_ERROR;
 }
@@ -47,37 +56,45 @@ static PySendResult service_returned(service_object *s, PyObject *value, PyObjec
 /* An exception is set. What is meant to end the program does so, after the reply. */
 static PySendResult service_raised(service_object *s, PyObject **result)
 {
-    bool ok = link_reply_error(s->link, s->node, s->id) >= 0;
-    if (!ok) {
-        PyObject *type, *error, *traceback;
-        PyErr_Fetch(&type, &error, &traceback);
-        service_close_request(s);
-        PyErr_Restore(type, error, traceback);
-    }
-    return ok ? service_ended(s, true, result) : (*result = NULL, PYGEN_ERROR);
+    return service_ended(s, link_reply_error(s->link, s->node, s->id) >= 0, result);
 }
 
 /* ---- the steps ---- */
+
+/* What `await` makes of it; takes over the reference. An old generator has no __await__. */
+static PyObject *steps_of(const service_object *s, PyObject *made)
+{
+    if ((PyObject *)Py_TYPE(made) == s->link->coroutine)
+        return made;
+    PyObject *steps = PyObject_CallMethod(made, "__await__", NULL);
+    if (steps == NULL && PyIter_Check(made) && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return made;
+    }
+    Py_DECREF(made);
+    return steps;
+}
 
 static bool service_begin(service_object *s)
 {
     PyObject *bound = PyObject_CallFunctionObjArgs(s->link->bind_request, s->request, NULL);
     Py_XDECREF(bound);
     PyObject *made = bound == NULL ? NULL : PyObject_Call(s->function, s->args, s->kwargs);
-    if (made != NULL && (PyObject *)Py_TYPE(made) != s->link->coroutine) {
-        PyObject *steps = PyObject_CallMethod(made, "__await__", NULL);
-        Py_DECREF(made);
-        made = steps;
-    }
-    s->inner = made;
-    return made != NULL;
+    s->inner = made == NULL ? NULL : steps_of(s, made);
+    return s->inner != NULL;
+}
+
+static bool service_goes_on(const service_object *s)
+{
+    if (s->finished)
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    return !s->finished;
 }
 
 static PySendResult service_send(PyObject *self, PyObject *sent, PyObject **result)
 {
     service_object *s = (service_object *)self;
-    if (s->finished) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    if (!service_goes_on(s)) {
         *result = NULL;
         return PYGEN_ERROR;
     }
@@ -129,7 +146,7 @@ static PyObject *service_throw(PyObject *self, PyObject *args)
 {
     service_object *s = (service_object *)self;
     PyObject *type, *error = NULL, *traceback = NULL, *result = NULL;
-    if (!PyArg_ParseTuple(args, "O|OO", &type, &error, &traceback))
+    if (!PyArg_ParseTuple(args, "O|OO", &type, &error, &traceback) || !service_goes_on(s))
         return NULL;
     if (s->inner != NULL) {
         PyObject *throw = PyObject_GetAttrString(s->inner, "throw");

@@ -1,14 +1,32 @@
 /* start.c - a task whose first step is done at once. */
 #include "python/service.h"
 
-/* loop.call_soon(callback, *, context), for the moment in which a task is made. */
+/* The loop's own call_soon, for a stranger. */
+static PyObject *call_soon_passed(const link_object *link, PyObject *const *args, Py_ssize_t count,
+                                  PyObject *names)
+{
+    PyObject *given = PyTuple_New(count + 1), *named = PyDict_New(), *result = NULL;
+    PyObject *call_soon = PyObject_GetAttrString((PyObject *)Py_TYPE(link->loop), "call_soon");
+    bool ok = given != NULL && named != NULL && call_soon != NULL;
+    for (Py_ssize_t i = 0; ok && i <= count; i++)
+        PyTuple_SetItem(given, i, Py_NewRef(i == 0 ? link->loop : args[i - 1]));
+    for (Py_ssize_t i = 0; ok && names != NULL && i < PyTuple_Size(names); i++)
+        ok = PyDict_SetItem(named, PyTuple_GetItem(names, i), args[count + i]) == 0;
+    if (ok)
+        result = PyObject_Call(call_soon, given, named);
+    Py_XDECREF(given);
+    Py_XDECREF(named);
+    Py_XDECREF(call_soon);
+    return result;
+}
+
+/* loop.call_soon(callback, *, context), for the moment in which a task is made. A collection of
+ * garbage may fall into it, and finalizers use the loop as well. */
 PyObject *service_catch(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     link_object *link = (link_object *)self;
-    if (count != 1 || names == NULL || PyTuple_Size(names) != 1) {
-        PyErr_SetString(PyExc_TypeError, "call_soon(callback, *, context)");
-        return NULL;
-    }
+    if (link->step != NULL || count != 1 || names == NULL || PyTuple_Size(names) != 1)
+        return call_soon_passed(link, args, count, names);
     link->step = Py_NewRef(args[0]);
     link->step_context = Py_NewRef(args[1]);
     return Py_NewRef(Py_None);
@@ -43,15 +61,20 @@ static PyObject *task_make_caught(link_object *link, PyObject *service)
     static PyObject *name;
     if (name == NULL && (name = PyUnicode_InternFromString("call_soon")) == NULL)
         return NULL;
-    bool ours = PyDict_GetItemWithError(link->loop_fields, name) == NULL &&
-                PyDict_SetItem(link->loop_fields, name, link->catch) == 0;
+    if (PyDict_GetItemWithError(link->loop_fields, name) != NULL)
+        return task_make(link, service);
+    if (PyErr_Occurred() || PyDict_SetItem(link->loop_fields, name, link->catch) != 0)
+        return NULL;
     PyObject *task = task_make(link, service);
-    if (ours) {
-        PyObject *type, *error, *traceback;
-        PyErr_Fetch(&type, &error, &traceback);
-        PyDict_DelItem(link->loop_fields, name);
-        PyErr_Restore(type, error, traceback);
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    if (PyDict_DelItem(link->loop_fields, name) != 0)
+        PyErr_Clear();
+    if (task == NULL) { /* nor is there a step to do */
+        Py_CLEAR(link->step);
+        Py_CLEAR(link->step_context);
     }
+    PyErr_Restore(type, error, traceback);
     return task;
 }
 
@@ -72,8 +95,12 @@ bool service_start(link_object *link, const service_job *job)
         return false;
     bool catching = link->loop_fields != Py_None && !link->deferred;
     PyObject *task = catching ? task_make_caught(link, service) : task_make(link, service);
-    bool ok = task != NULL && step_run(link);
-    if (ok && !service_is_finished(service))
+    bool ok = task != NULL ? step_run(link) : service_is_finished(service);
+    if (task == NULL && !ok) /* nobody will serve it */
+        ok = link_reply_error(link, job->node, job->id) >= 0;
+    else if (task == NULL)
+        ok = false; /* it began at once, and is meant to end the program */
+    else if (ok && !service_is_finished(service))
         ok = task_keep(link, service, task, job->id);
     Py_XDECREF(task);
     Py_DECREF(service);
