@@ -30,6 +30,7 @@ from rudp._native import ffi, lib
 from rudp._resolve import Address
 
 EVENT = struct.Struct("=BBBBBBHIIQQQQQQ")  # rudp_event
+RESULT = struct.Struct("=xBB29xQQQ8x")  # of these: status, outcome, offset, size, memory
 EVENTS = lib.RUDP_EVENTS
 PACKET_BODY, PACKET_REPLY = lib.RUDP_PACKET_BODY, lib.RUDP_PACKET_REPLY
 METHOD_MAX = lib.RUDP_METHOD_MAX
@@ -298,10 +299,6 @@ class Waiter:
     def __init__(self) -> None:
         self.done = ffi.new("rudp_event *")
         self.fields = memoryview(ffi.buffer(self.done, EVENT.size)).cast("B")
-
-    def event(self) -> tuple[int, ...]:
-        """The fields of the event, in the order of ``EVENT``."""
-        return EVENT.unpack(self.fields)
 
 
 def event_address(event: tuple[int, ...]) -> Address | None:

@@ -20,20 +20,21 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import INDEX, Calls, call_error
+from rudp._calls import GENERATION, HANDLES, call_error, table_full
 from rudp._codec import Encoded
 from rudp._config import Config
 from rudp._endpoint import Endpoint
-from rudp._errors import ConfigError, DeadlineExceeded, Outcome
+from rudp._errors import Busy, ConfigError, DeadlineExceeded, Outcome
 from rudp._keys import Key
 from rudp._lib import (
     FULL,
     OK,
     PACKET_BODY,
+    RESULT,
     SIGNAL,
     TIMEOUT,
     UNKNOWN,
@@ -48,19 +49,41 @@ from rudp._life import EXIT_SECONDS
 from rudp._log import logger
 from rudp._peer import BasePeer, PeerEvent
 from rudp._resolve import AddressLike, resolve
-from rudp._serving import Kind, Method, limited
+from rudp._serving import Kind, Method, bound_request, limited
 
 BATCH = 64  # events per turn
 CLOSE_SECONDS = 5.0
 LONGEST = 1e9  # seconds
+LONGEST_US = 10**15
 MAIN_SLICE = 100_000  # microseconds: how long a lost signal may go unnoticed (Rule 17)
 THREAD_SLICE = 1_000_000
 LOOK_SECONDS = 0.5  # between looks for events of a node that only calls
 RELEASE_WAIT = 10_000  # microseconds
 READER_SLICE = 1_000_000  # how long an unclosed node may outlive its last reference
 CANCEL_SECONDS = 1.0  # for the event that a cancelled call still brings
+LEAVE_LOOK = 0.05  # seconds between looks whether all threads have left
 
 __all__ = ["Node", "Peer"]
+
+
+FREE, BEGUN, ENDED = range(3)
+"""What the core knows of a slot's call: nothing, perhaps all, that it ended but not that we know.
+
+An exception of a signal handler may come between any two steps of a call.
+"""
+
+
+class Slot:
+    """A place for one call at a time; its thread has it alone, so nothing here is locked."""
+
+    __slots__ = ("busy", "event", "fields", "handle", "state")
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.busy = False  # a thread is inside: the node is not freed under it
+        self.state = FREE
+        waiter = _lib.Waiter()
+        self.event, self.fields = waiter.done, waiter.fields
 
 
 class Peer(BasePeer):
@@ -90,14 +113,33 @@ class Peer(BasePeer):
         ``AddressError`` if the peer's name does not resolve.
         """
         node = self._node
-        until = time.monotonic()
-        seconds = limited(node.config.timeout if timeout is None else timeout)
-        body = node._encode_call(args, kwargs, pickle=pickle)
-        with node._inside():
+        try:
+            slot = node._idle.pop()
+        except IndexError:
+            node._usable_core()
+            slot = node._new_slot()
+        try:
+            slot.busy = True
+            if kwargs or pickle:
+                body = node._encode_call(args, kwargs, pickle=pickle)
+            else:
+                body = node._codec.encode(args)
+            seconds = node.config.timeout if timeout is None else timeout
+            if bound_request(None) is not None:
+                seconds = limited(seconds)
             if self._id == 0:
+                until = time.monotonic()
                 self.resolve()
                 seconds -= time.monotonic() - until
-            return node._run(self, method, body, seconds, pickled=pickle)
+            return node._run(slot, self, method, body, seconds, pickle)
+        finally:
+            if slot.state != FREE:
+                node._give_up(slot)
+            slot.busy = False
+            if slot.state == FREE:
+                node._idle.append(slot)
+            if node._closing:
+                node._left.set()
 
     def watch(self, *, enabled: bool = True) -> None:
         """Ask for news of this peer (``node.on_peer``) even while no call to it is open."""
@@ -135,17 +177,16 @@ class Node(Endpoint[Peer]):
     ) -> None:
         super().__init__(address, key=key, other_key=other_key, insecure=insecure, config=config)
         self._serves = threading.Event()  # there is something to read events for
+        self._slots: list[Slot] = []
+        self._idle: list[Slot] = []  # of these; taken and given back by single operations
+        self._table = threading.Lock()  # for new ones
+        self._left = threading.Event()  # a call ended while the node closes
 
     # ---- life ----
 
     def open(self) -> Self:
         """Open the node and start its reader thread."""
         self._open_core(resolve(self._wanted))
-        self._calls: Calls[Peer] = Calls(self.config.calls)
-        self._table = threading.Lock()
-        self._left = threading.Condition(self._usable_core().lock)
-        self._users = 0  # threads inside a call: the node is not freed under them
-        self._waiters = threading.local()
         self._reading = threading.Lock()  # whose turn it is to read the events
         self._serves.clear()
         if self._methods or self._watchers:
@@ -171,8 +212,6 @@ class Node(Endpoint[Peer]):
         while self._running and time.monotonic() < until:
             time.sleep(0.002)
         core.seal()
-        for handle in self._open_handles():
-            rudp_cancel(self._handle, handle)
         self._rouse_reader()
         if not self._everybody_left(max(until - time.monotonic(), CANCEL_SECONDS)):
             logger.error("%r: a thread did not return from its call; memory is not freed", self)
@@ -186,15 +225,23 @@ class Node(Endpoint[Peer]):
     def _rouse_reader(self) -> None:
         """Give the reader thread an event to return with: a call to nobody ends at once."""
         self._serves.set()
-        with self._table:
-            handle = self._calls.new()
-        rudp_call(self._handle, handle, 0, 0, 1, b"-", 1, b"", 0)
+        with contextlib.suppress(Busy):  # with so many calls it looks by itself after a second
+            rudp_call(self._handle, self._new_slot().handle, 0, 0, 1, b"-", 1, b"", 0)
 
     def _everybody_left(self, seconds: float) -> bool:
+        """Cancel all calls and wait for their threads, those that only begin included."""
+        until = time.monotonic() + seconds
+        while handles := self._open_handles():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            self._left.clear()
+            for handle in handles:
+                rudp_cancel(self._handle, handle)
+            self._left.wait(min(left, LEAVE_LOOK))
         if self._reader is not threading.current_thread():
-            self._reader.join(seconds)
-        with self._left:
-            return self._left.wait_for(lambda: self._users == 0, seconds)
+            self._reader.join(max(CANCEL_SECONDS, until - time.monotonic()))
+        return True
 
     def _exit(self) -> None:
         self.close(timeout=EXIT_SECONDS)
@@ -207,19 +254,19 @@ class Node(Endpoint[Peer]):
 
     # ---- calls ----
 
-    @contextlib.contextmanager
-    def _inside(self) -> Iterator[None]:
-        self._usable_core()
-        with self._left:
-            self._usable_core()
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._left:
-                self._users -= 1
-                if self._closing:
-                    self._left.notify_all()
+    def _new_slot(self) -> Slot:
+        """One more than there were calls at a time so far; ``Busy`` at the limit."""
+        with self._table:
+            index = len(self._slots)
+            if index >= self.config.calls:
+                raise table_full(index)
+            slot = Slot(index | GENERATION)
+            self._slots.append(slot)
+        return slot
+
+    def _open_handles(self) -> list[int]:
+        """The calls whose threads have not left yet."""
+        return [slot.handle for slot in self._slots if slot.busy]
 
     def _encode_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, pickle: bool
@@ -229,82 +276,80 @@ class Node(Endpoint[Peer]):
         self._require_key()
         return self._codec.encode_pickle({0: args, 1: kwargs} if kwargs else args)
 
-    def _run(self, peer: Peer, method: str, body: Encoded, seconds: float, *, pickled: bool) -> Any:
+    def _run(
+        self,
+        slot: Slot,
+        peer: Peer,
+        method: str,
+        body: Encoded,
+        seconds: float,
+        pickled: bool,  # noqa: FBT001  by position on the hot path
+    ) -> Any:
+        core = self._core
+        if core is None or not core.open:
+            core = self._usable_core()
         if not seconds > 0:
             text = f"call of {method!r}: no time is left"
             raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
-        microseconds = int(min(seconds, LONGEST) * 1e6) or 1
-        with self._table:
-            handle = self._calls.new()
-            self._calls.pending[handle & INDEX] = peer
-        code = self._hand_over(handle, peer._id, method.encode(), body, microseconds)
+        us = int(seconds * 1e6) or 1 if seconds < LONGEST else LONGEST_US
+        handle, name = slot.handle, method.encode()
+        code = self._hand_over(slot, peer._id, name, body, us)
         if code == FULL:
             time.sleep(0.001)  # whoever leads empties the submission ring
-            code = self._hand_over(handle, peer._id, method.encode(), body, microseconds)
+            code = self._hand_over(slot, peer._id, name, body, us)
         if code < 0:
-            self._drop(handle)
+            slot.state = FREE
             raise self._refused(code, method)
-        status, outcome, data = self._await(handle)
-        if self._core is not None and self._core.lent and not self._serves.is_set():
+        if (code := rudp_call_wait(self._handle, handle, slot.event, MAIN_SLICE)) < 0:
+            self._wait_on(slot, code)
+        status, outcome, at, size, memory = RESULT.unpack(slot.fields)
+        slot.state = ENDED
+        data: bytes | memoryview
+        data = _lib.received(memory, size) if memory else self._arena[at : at + size].tobytes()
+        rudp_taken(self._handle, handle)
+        slot.handle = (handle + GENERATION) & HANDLES
+        slot.state = FREE
+        if core.lent and not self._serves.is_set():
             self._look(RELEASE_WAIT)  # the memory of this call is the application's again
         if status == OK:
             return self._codec.decode(data, pickled=pickled)
         raise call_error(self._codec, status, outcome, data, method, peer, closing=self._closing)
 
-    def _hand_over(self, handle: int, peer: int, name: bytes, body: Encoded, us: int) -> int:
-        if type(body) is bytes and len(body) + len(name) <= PACKET_BODY:
-            return rudp_call(self._handle, handle, peer, 1, us, name, len(name), body, len(body))
+    def _hand_over(self, slot: Slot, peer: int, name: bytes, body: Encoded, us: int) -> int:
+        size = len(body)
+        if type(body) is bytes and size + len(name) <= PACKET_BODY:
+            slot.state = BEGUN
+            return rudp_call(self._handle, slot.handle, peer, 1, us, name, len(name), body, size)
         memory = self._usable_core().lend([body] if isinstance(body, bytes) else body)
-        return rudp_call_memory(self._handle, handle, peer, 1, us, name, len(name), memory)
+        slot.state = BEGUN
+        return rudp_call_memory(self._handle, slot.handle, peer, 1, us, name, len(name), memory)
 
-    def _await(self, handle: int) -> tuple[int, int, bytes | memoryview]:
-        """Status, outcome and body of a call; Ctrl-C cancels it and goes on its way."""
-        waiter = self._waiter()
+    def _wait_on(self, slot: Slot, code: int) -> None:
+        """The first slice of a wait is over."""
         main = threading.current_thread() is threading.main_thread()
         piece = MAIN_SLICE if main else THREAD_SLICE
-        try:
-            while (code := rudp_call_wait(self._handle, handle, waiter.done, piece)) < 0:
-                if code not in (TIMEOUT, SIGNAL):
-                    self._drop(handle)
-                    raise _lib.code_error(code, outcome=Outcome.UNKNOWN)
-        except (KeyboardInterrupt, SystemExit):
-            self._give_up(handle, waiter)
-            raise
-        event = waiter.event()
-        at, size, memory = event[11], event[12], event[13]
-        data: bytes | memoryview
-        data = _lib.received(memory, size) if memory else self._arena[at : at + size].tobytes()
-        rudp_taken(self._handle, handle)
-        self._drop(handle)
-        return event[1], event[2], data
+        while code < 0:
+            if code not in (TIMEOUT, SIGNAL):
+                slot.handle = (slot.handle + GENERATION) & HANDLES
+                slot.state = FREE
+                raise _lib.code_error(code, outcome=Outcome.UNKNOWN)
+            code = rudp_call_wait(self._handle, slot.handle, slot.event, piece)
 
-    def _give_up(self, handle: int, waiter: _lib.Waiter) -> None:
-        """Cancel, and wait for the event that still comes; without it no handle is reused."""
-        rudp_cancel(self._handle, handle)
+    def _give_up(self, slot: Slot) -> None:
+        """Cancel, and wait for the event that still comes; without it the slot is not reused."""
+        if slot.state == BEGUN:
+            rudp_cancel(self._handle, slot.handle)
         until = time.monotonic() + CANCEL_SECONDS
-        while time.monotonic() < until:
-            if rudp_call_wait(self._handle, handle, waiter.done, MAIN_SLICE) >= 0:
-                memory = waiter.event()[13]
+        while slot.state == BEGUN and time.monotonic() < until:
+            if rudp_call_wait(self._handle, slot.handle, slot.event, MAIN_SLICE) >= 0:
+                memory = RESULT.unpack(slot.fields)[4]
+                slot.state = ENDED
                 if memory:
                     _lib.release(memory)
-                rudp_taken(self._handle, handle)
-                self._drop(handle)
-                return
-
-    def _waiter(self) -> _lib.Waiter:
-        try:
-            found: _lib.Waiter = self._waiters.waiter
-        except AttributeError:
-            found = self._waiters.waiter = _lib.Waiter()
-        return found
-
-    def _drop(self, handle: int) -> None:
-        with self._table:
-            self._calls.drop(handle)
-
-    def _open_handles(self) -> list[int]:
-        with self._table:
-            return self._calls.open()
+        if slot.state == ENDED:
+            rudp_taken(self._handle, slot.handle)
+            slot.handle = (slot.handle + GENERATION) & HANDLES
+            slot.state = FREE
 
     # ---- serving ----
 

@@ -87,7 +87,8 @@ typedef struct {
 /* Whether looking again and again has paid lately (Rule 15). */
 typedef struct {
     uint64_t after;  /* ns: not before */
-    uint64_t pause;  /* ns: how long not, next time; doubles */
+    uint64_t pause;  /* ns: how long it rested last; doubles */
+    uint64_t earned; /* ns: may be lost again */
     uint32_t misses; /* in a row */
 } spin;
 
@@ -206,6 +207,9 @@ int waiter_wait(node *n, _Atomic uint32_t *word, waiter_ready ready, void *conte
                 uint64_t deadline);
 
 /* ---- standby.c ---- */
+
+/* Whether a turn would find something: a packet, a timer, a connection's news. */
+bool node_has_work(const node *n);
 
 /* Before the core's set is made: who registers later is woken first (Rule 4). */
 bool standby_prepare(node *n);

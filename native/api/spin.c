@@ -4,9 +4,13 @@
  *
  * To wake a sleeping CPU costs more than the network: over two CPUs, two spinning sides halve a
  * round trip, and on one the yield hands the CPU to just the process that is to answer. On a busy
- * machine the same loop ruins everything. So it must pay: four in vain in a row end it for a
- * while; so does a yield that lasts long and brings nothing, since others need the CPU. Both
- * pauses double while nothing changes.
+ * machine the same loop ruins everything. So it must pay, by an account: each answer found earns
+ * what a wake-up costs; each yield that others used for themselves is paid from that, and so is
+ * the time of four looks in a row in vain. Whoever cannot pay rests. Rests double until the account
+ * is full.
+ *
+ * Without the account a machine that is merely not quite idle, where every tenth millisecond
+ * somebody else runs, would end a spin that pays many times over.
  *
  * The trap: a yield that lasts is no bad sign as such. On one CPU it lasts as long as the peer
  * works for us, and then the answer is there. */
@@ -17,20 +21,47 @@
 
 #include "io/clock.h"
 
-#define SPIN_YIELD_LONG   (100 * NS_PER_US) /* for nothing: others need the CPU */
-#define SPIN_YIELD_SLICE  NS_PER_MS         /* whatever it brought: others compute beside us */
-#define SPIN_PAUSE_BUSY   (100 * NS_PER_MS)
-#define SPIN_PAUSE_MISSES (20 * NS_PER_MS)
-#define SPIN_PAUSE_MOST   (8 * NS_PER_S)
+#define SPIN_YIELD_LONG  (100 * NS_PER_US) /* for nothing: others need the CPU */
+#define SPIN_YIELD_SLICE NS_PER_MS         /* whatever it brought: others compute beside us */
+#define SPIN_EARNS       (40 * NS_PER_US)  /* an answer that did not have to wake us */
+#define SPIN_FULL        (10 * NS_PER_MS)
+#define SPIN_REST        (20 * NS_PER_MS)
+#define SPIN_REST_MOST   NS_PER_S /* one slice lost per second is 0.3 % */
 
 enum { SPIN_MISSES = 4 };
 
-static void spin_rest(spin *s, uint64_t now, uint64_t first)
+static void spin_rest(spin *s, uint64_t now)
 {
-    uint64_t pause = s->pause * 2 > first ? s->pause * 2 : first;
-    s->pause = pause < SPIN_PAUSE_MOST ? pause : SPIN_PAUSE_MOST;
+    uint64_t pause = s->pause * 2 > SPIN_REST ? s->pause * 2 : SPIN_REST;
+    s->pause = pause < SPIN_REST_MOST ? pause : SPIN_REST_MOST;
     s->after = now + s->pause;
     s->misses = 0;
+    s->earned = 0;
+}
+
+static void spin_earn(spin *s)
+{
+    s->misses = 0;
+    s->earned += SPIN_EARNS;
+    if (s->earned >= SPIN_FULL) {
+        s->earned = SPIN_FULL;
+        s->pause = 0;
+    }
+}
+
+static void spin_pay(spin *s, uint64_t now, uint64_t lost)
+{
+    if (s->earned >= lost)
+        s->earned -= lost;
+    else
+        spin_rest(s, now);
+}
+
+/* Cheaper than a turn, and the lock stays free for those who submit. */
+static void spin_look(node *n, bool reading)
+{
+    if (node_has_work(n) || atomic_load(&n->submitted))
+        node_turn(n, TURN_ALL, reading);
 }
 
 bool spin_until(node *n, spin *s, uint64_t most, bool reading, waiter_ready ready, void *context)
@@ -41,20 +72,21 @@ bool spin_until(node *n, spin *s, uint64_t most, bool reading, waiter_ready read
     while (now < end) {
         uint64_t before = now;
         sched_yield();
-        node_turn(n, TURN_ALL, reading);
         now = clock_now();
+        spin_look(n, reading);
         bool found = ready(n, context);
         if (now - before > (found ? SPIN_YIELD_SLICE : SPIN_YIELD_LONG)) {
-            spin_rest(s, now, SPIN_PAUSE_BUSY);
+            spin_pay(s, now, now - before);
             return found;
         }
         if (found) {
-            s->misses = 0;
-            s->pause = 0;
+            spin_earn(s);
             return true;
         }
     }
-    if (++s->misses >= SPIN_MISSES)
-        spin_rest(s, now, SPIN_PAUSE_MISSES);
+    if (++s->misses >= SPIN_MISSES) {
+        s->misses = 0;
+        spin_pay(s, now, SPIN_MISSES * most);
+    }
     return false;
 }

@@ -66,7 +66,7 @@ bool standby_prepare(node *n)
     return standby_watch(n, EPOLL_CTL_ADD, EPOLLIN | EPOLLONESHOT);
 }
 
-static bool something_waits(const node *n)
+bool node_has_work(const node *n)
 {
     struct pollfd fds[] = {{.fd = n->loop.udp.fd, .events = POLLIN},
                            {.fd = n->loop.timer_fd, .events = POLLIN},
@@ -127,7 +127,7 @@ static void watch_look(watchman *w, uint64_t now)
     w->look = now + w->nap;
     if (moves != w->seen) {
         watch_begin(w, now);
-    } else if (atomic_load(&n->leader) == 0 && something_waits(n)) {
+    } else if (atomic_load(&n->leader) == 0 && node_has_work(n)) {
         if (w->suspicious || nobody_drives(n)) {
             take_over(w);
             return;

@@ -73,6 +73,17 @@ def script() -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT does what it does in a terminal, here and in programs that the test starts.
+
+    A shell that starts us in the background has us ignore it, and whom we start inherits that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def wait() -> Callable[..., object]:
     """A coroutine function that waits until a condition holds."""
     return eventually

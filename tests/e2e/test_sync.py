@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -170,6 +171,7 @@ def test_reprs_and_statistics(both):
     assert peer.state is rudp.PeerState.UP
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_blocking_call_and_leaves_the_node_usable(start_server):
     server = start_server()
     source = f"""
@@ -193,3 +195,53 @@ with rudp.sync.Node() as node:
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "interrupted\n[2]\n"
         assert process.wait(30) == 0
+
+
+def test_an_interrupt_between_any_two_steps_of_a_call_costs_only_that_call(both, caplog):
+    """Rule 17: a handler raises wherever the signal comes; the node stays whole and closes."""
+    _, peer = both
+    assert peer.call("echo", "first") == "first"
+
+    def call_for_ever(n, seconds):
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again, if a destructor swallows it
+        while True:
+            assert peer.call("echo", n) == n
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for n in range(300):
+            with pytest.raises(KeyboardInterrupt):
+                call_for_ever(n, random.uniform(1e-5, 2e-3))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert peer.call("echo", "still") == "still"
+    assert peer._node._open_handles() == []
+    peer._node.close()
+    assert not caplog.records
+
+
+def test_threads_that_never_stop_calling_do_not_hold_up_a_close(both, caplog):
+    """However far a call has come when the node closes, its thread leaves."""
+    server, _ = both
+    for _ in range(20):
+        node = rudp.sync.Node().open()
+        peer = node.peer(server.address)
+        ends = []
+
+        def run(peer=peer, ends=ends):
+            try:
+                while True:
+                    peer.call("echo", 1)
+            except rudp.NodeClosed:
+                ends.append("closed")
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        peer.call("echo", 2)
+        node.close()
+        for thread in threads:
+            thread.join(30)
+        assert ends == ["closed"] * 4
+    assert not caplog.records

@@ -109,6 +109,7 @@ def both():
         over.set()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_the_main_threads_alone(both):
     """Rule 17: the main thread's call ends, those of the others go on and end as they should."""
     _, peer = both

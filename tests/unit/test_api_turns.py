@@ -1,4 +1,4 @@
-"""api/turns.c, waiters.c, standby.c: who runs turns, who is woken, and by what."""
+"""api/turns.c, waiters.c, spin.c, standby.c: who runs turns, who is woken, and by what."""
 
 from __future__ import annotations
 
@@ -140,3 +140,63 @@ def test_a_full_ring_loses_nothing(nodes: tuple[RawNode, RawNode]) -> None:
     )
     results = {e.id & 0xFFFFFF: e.body for e in a.take(lib.RUDP_DONE)}
     assert results == {index: b"%d" % index for index in range(3000)}
+
+
+# ---- Rule 15: looking again for a moment ----
+
+MOMENT = 200  # microseconds
+
+
+def offer(a: RawNode, b: RawNode, handle: int) -> None:
+    """A packet of b lies in a's socket."""
+    assert b.call(b.peer(a), handle, b"hello", b"") == 0
+    b.turn()
+
+
+def settle(a: RawNode, b: RawNode) -> None:
+    """a's requests are answered and b's calls have ended."""
+    drive(a, b, until=lambda: answer(a) or any(e.kind == lib.RUDP_DONE for e in b.events))
+    drive(a, b, until=lambda: a.taken == b.taken == 0)
+    a.events.clear()
+    b.events.clear()
+
+
+def test_lingering_finds_what_is_in_the_socket(nodes: tuple[RawNode, RawNode]) -> None:
+    a, b = nodes
+    offer(a, b, 3)
+    assert lib.rudp_linger(a.handle, MOMENT) == 1
+    assert [e.method for e in a.turn()] == [b"hello"]
+    settle(a, b)
+
+
+def test_lingering_finds_what_comes_while_it_looks(nodes: tuple[RawNode, RawNode]) -> None:
+    """The end of a call's time: nothing is there at the first look, and no packet ever comes."""
+    a, b = nodes
+    assert a.call(a.peer(b), 3, b"never", b"", timeout=0.02) == 0
+    a.turn()
+    end = time.monotonic() + 10
+    # More than once, since a busy machine lets it rest.
+    while lib.rudp_linger(a.handle, 50_000) == 0:
+        assert time.monotonic() < end
+    assert [(e.kind, e.id) for e in a.turn()] == [(lib.RUDP_DONE, 3)]
+
+
+def test_lingering_in_vain_ends_it_for_a_while(nodes: tuple[RawNode, RawNode]) -> None:
+    """While it rests it does not even look: what lies in the socket stays there."""
+    a, b = nodes
+    rested = 0
+    for handle in (3 | generation << 24 for generation in range(1, 200)):
+        for _ in range(4):
+            assert lib.rudp_linger(a.handle, MOMENT) == 0
+        offer(a, b, handle)
+        # A slow machine may be through with the rest by now, so one of many tries will do.
+        rested += lib.rudp_linger(a.handle, MOMENT) == 0
+        settle(a, b)
+        if rested:
+            break
+    assert rested
+    offer(a, b, 4)
+    end = time.monotonic() + 10
+    while lib.rudp_linger(a.handle, MOMENT) == 0:  # rests end
+        assert time.monotonic() < end
+    settle(a, b)
