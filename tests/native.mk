@@ -42,7 +42,7 @@ CF_fuzz := -O1 -DRUDP_SIMULATION -fsanitize=fuzzer-no-link,address,undefined -fn
 export UBSAN_OPTIONS := print_stacktrace=1
 export TSAN_OPTIONS := halt_on_error=1
 
-.PHONY: all check yardsticks run-sim run-exhaustive run-stress run-replay run-fuzz
+.PHONY: all check yardsticks run-sim run-named run-exhaustive run-stress run-replay run-fuzz
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -51,10 +51,15 @@ all: $(SIMS) $(MODELS) $(TARGETS) $(STRESS) $(YARDSTICKS)
 yardsticks: $(YARDSTICKS)
 
 # What `make test` runs before pytest; the long runs belong to `make sanitize`.
-check: run-exhaustive run-replay
+check: run-exhaustive run-replay run-named
 
+# Seeds: many faults at once, then the one that needs a quiet world to be judged (P10).
 run-sim: $(if $(SIM_SOURCES),build/$(SIM))
-	@$(if $<,./$< --seeds $(SEEDS),echo "sim: no sources")
+	@$(if $<,./$< --seeds $(SEEDS) && ./$< --seeds $(SEEDS) --narrow,echo "sim: no sources")
+
+# The simulator's share of the ordinary tests: what it found once, and a small size of what it measures.
+run-named: $(if $(SIM_SOURCES),build/sim-fast)
+	@$(if $<,./$< --regressions tests/sim/regressions.txt && ./$< --seeds 20 --narrow && ./$< --join 300)
 
 run-exhaustive: $(MODELS)
 	@set -e; for program in $^; do echo "$$program"; ./$$program; done

@@ -169,10 +169,13 @@ uint32_t lane_accept(engine *e, uint64_t now, const address *local, const addres
 
 /* ---- parting ---- */
 
-/* T8: a lane over which nothing moved though something should have. */
+/* T8: a lane over which nothing moved though something should have. Small things that moved on it
+ * before say nothing: they pass where full segments die. */
 static bool stalled(const session *s, const connection *c, uint8_t was)
 {
-    if (c->progressed)
+    if (c->stuck)
+        return !c->full;
+    if (c->full || (c->progressed && was == CONNECTION_PACKETS))
         return false;
     if (was == CONNECTION_PACKETS)
         return c->used;
@@ -182,7 +185,7 @@ static bool stalled(const session *s, const connection *c, uint8_t was)
         if (t->lane == c->lane && t->state != SEND_LEAVING && t->state != RECEIVE_LEAVING)
             return true;
     }
-    return c->used;
+    return c->used && !c->progressed;
 }
 
 static void note_stall(engine *e, uint64_t now, session *s)

@@ -59,6 +59,8 @@ typedef struct connection {
     bool parked;     /* its end was announced: means nothing (M1) */
     bool used;       /* something was sent on it since it was established */
     bool progressed; /* at least one position moved on it, or packet came over it (T8) */
+    bool full;       /* bulk: ... by more than one TCP segment takes */
+    bool stuck;      /* what it does not carry is its own fault: the peer lives without it (T8) */
     bool bad;        /* no progress: another is being opened in its place (T7) */
     bool read_due;   /* bulk: a segment header came, READ not yet given */
     bool held;       /* bulk: ... because its OFFER has not come (A1) */
@@ -121,6 +123,8 @@ void lane_answer(engine *e, uint64_t now, uint32_t connection_id, const uint8_t 
 void lane_drop(engine *e, uint64_t now, connection *c); /* SHUT; transfers move */
 /* No progress on it though the peer answers: another is opened, then it is dropped (T7). */
 void lane_suspect(engine *e, uint64_t now, connection *c);
+/* Lane 0 is silent and small packets are answered over UDP (P10): as above. */
+void lane_zero_silent(engine *e, uint64_t now, session *s);
 /* All of the session's connections, or of the dial's, are shut. */
 void lane_session_ended(engine *e, uint64_t now, session *s);
 void lane_expired(engine *e, uint64_t now, connection *c); /* timer */
@@ -135,8 +139,8 @@ void lane_put(uint64_t now, connection *c, size_t size);
 /* Makes a transfer wait for its turn on the lane it is assigned to. */
 void lane_enlist(engine *e, transfer *t);
 void lane_unlist(transfer *t);
-/* A position moved on the lane: it is good. */
-void lane_progressed(engine *e, uint64_t now, session *s, uint32_t lane);
+/* A position moved on the lane, by so many bytes: it is good. */
+void lane_progressed(engine *e, uint64_t now, session *s, uint32_t lane, uint64_t moved);
 
 /* Next action of connections: OPEN, SHUT, BULK, PUT of hellos and answers, READ, WRITE. */
 bool lane_next(engine *e, uint64_t now, unsigned wanted, action *out,

@@ -4,6 +4,7 @@
 #include "engine/state.h"
 
 #define LANE_TIME    (2 * NS_PER_MS) /* one segment takes at most so much of the lane (T9) */
+#define FULL_SEGMENT 1460u           /* bytes: more than one TCP segment carries */
 #define OLDEST_EVERY 8u
 #define GRAIN        4096u
 #define HOLD_LEAST   (50 * NS_PER_MS) /* a lane waits two PTOs for an OFFER, within these (A1) */
@@ -27,25 +28,32 @@ void lane_unlist(transfer *t)
         list_remove(&t->waiting);
 }
 
-void lane_progressed(engine *e, uint64_t now, session *s, uint32_t lane)
+void lane_progressed(engine *e, uint64_t now, session *s, uint32_t lane, uint64_t moved)
 {
     connection *c = lane_by_number(e, s, lane);
     if (c == NULL)
         return;
     c->progressed = true;
     c->progress_at = now;
-    s->lanes_stalled = 0;
+    if (moved > FULL_SEGMENT) { /* small ones pass where full ones die (T8) */
+        c->full = true;
+        s->lanes_stalled = 0;
+    }
     /* Late, but alive. If another is being opened it takes over all the same. */
     c->bad = false;
 }
 
-/* T9: shortest remaining first, every eighth segment to the oldest. */
+/* T9: shortest remaining first, every eighth segment to the oldest. It then stands behind the
+ * others: else one that is neither waits until both are through, however long they are (Q18). */
 static transfer *whose_turn(connection *c)
 {
     list_link *at = list_first(&c->turns);
     transfer *chosen = CONTAINER_OF(at, transfer, waiting);
-    if (++c->turn % OLDEST_EVERY == 0)
+    if (++c->turn % OLDEST_EVERY == 0) {
+        list_remove(&chosen->waiting);
+        list_push_back(&c->turns, &chosen->waiting);
         return chosen;
+    }
     for (; at != NULL; at = list_next(&c->turns, at)) {
         transfer *t = CONTAINER_OF(at, transfer, waiting);
         if (t->total - t->written < chosen->total - chosen->written)
@@ -205,7 +213,7 @@ bool connection_read(engine *e, uint64_t now, connection *c, action *out)
 static void read_done(engine *e, uint64_t now, connection *c, transfer *t, done_result result)
 {
     if (result == DONE_OK && c != NULL && t != NULL && c->state == CONNECTION_BULK)
-        lane_progressed(e, now, c->session, c->lane);
+        lane_progressed(e, now, c->session, c->lane, c->reading.length);
     bool corrupt = result == DONE_CORRUPT && c != NULL && c->state != CONNECTION_CLOSING;
     if (corrupt)
         engine_drop(e, now, DROP_SEGMENT, c->session->index);

@@ -157,16 +157,27 @@ void lane_suspect(engine *e, uint64_t now, connection *c)
     lane_want(e, now, c->session, c->lane_class);
 }
 
+void lane_zero_silent(engine *e, uint64_t now, session *s)
+{
+    connection *c = lane_zero(e, s);
+    if (c == NULL)
+        return;
+    c->stuck = true;
+    lane_suspect(e, now, c);
+}
+
 /* The acceptor asks although a lane is up here: it has lost it, or finds it bad (T7). */
 applied lane_got_ask(engine *e, uint64_t now, session *s, const frame *f)
 {
     if (f->lane_class >= LANE_CLASSES || !s->dialler)
         return VIOLATION;
     connection *c = lane_usable(e, s, f->lane_class);
-    if (c != NULL && now - c->began >= ASKED_AGAIN)
+    if (c != NULL && now - c->began >= ASKED_AGAIN) {
+        c->stuck = true;
         lane_suspect(e, now, c);
-    else
+    } else {
         lane_want(e, now, s, f->lane_class);
+    }
     return APPLIED;
 }
 

@@ -55,7 +55,7 @@ static void got_record(engine *e, uint64_t now, connection *c, uint8_t *bytes, s
     bool stranger = c->state == CONNECTION_STRANGER || c->state == CONNECTION_HANDSHAKING;
     if (c->state == CONNECTION_PACKETS) {
         c->progressed = true;
-        c->bad = false; /* late, but alive */
+        c->bad = c->stuck = false; /* late, but alive */
         c->put_since = 0;
     }
     if (bytes[0] == HELLO_FIRST && !c->ours && stranger) {

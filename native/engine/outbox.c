@@ -274,7 +274,7 @@ static size_t path_packet(engine *e, uint64_t now, session *s, uint8_t *out, pat
     return outbox_single(e, now, s, &f, out);
 }
 
-/* M2: is UDP back? Asked at full size (P10). */
+/* M2: is UDP back? Asked at full size (P10), unless lane 0 is silent too. */
 static size_t test_packet(engine *e, uint64_t now, session *s, uint8_t *out)
 {
     draft d;
@@ -283,10 +283,10 @@ static size_t test_packet(engine *e, uint64_t now, session *s, uint8_t *out)
     frame probe = {.type = FRAME_PROBE};
     pulse_beat(e, now, &probe.beat);
     write_frame(&d, &probe, 0);
-    size_t left = writer_left(&d.w);
+    size_t left = route_test_full(s) ? writer_left(&d.w) - FRAME_HEAD : 0;
     write_u8(&d.w, FRAME_PADDING);
-    write_u16(&d.w, (uint16_t)(left - FRAME_HEAD));
-    memset(write_gap(&d.w, left - FRAME_HEAD), 0, left - FRAME_HEAD);
+    write_u16(&d.w, (uint16_t)left);
+    memset(write_gap(&d.w, left), 0, left);
     return leave(e, now, s, &d, PATH_UDP);
 }
 
@@ -334,11 +334,13 @@ static size_t ordinary_packet(engine *e, uint64_t now, session *s, uint8_t *out,
     uint32_t allowed = messages ? UINT32_MAX : CONTROL_EXEMPT;
     if ((s->controls & allowed) == 0 && s->acks.due > now && (!messages || s->queued == 0))
         return 0;
+    /* P10: small frames go by themselves where a large packet may be swallowed with them. */
+    bool apart = kind == PATH_UDP && route_narrow(s) && (s->controls & allowed) != 0;
     draft d;
     if (!open_draft(e, s, &d, out))
         return 0;
     write_controls(e, now, s, &d, allowed);
-    if (messages)
+    if (messages && !apart)
         write_messages(e, now, s, &d);
     if (draft_used(&d) == 0 && s->acks.due > now) {
         recovery_unused(e, d.record);

@@ -96,14 +96,18 @@ static void switch_mode(engine *e, uint64_t now, session *s, path_kind mode)
 
 void route_lost(session *s, size_t size)
 {
-    if (size > ROUTE_LARGE && s->route.large_lost < UINT8_MAX)
-        s->route.large_lost++;
+    route *r = &s->route;
+    if (size <= ROUTE_LARGE || r->large_lost == UINT8_MAX)
+        return;
+    if (r->large_lost++ == 0 || size < r->large_least)
+        r->large_least = (uint16_t)size;
 }
 
-/* P10: small packets live, large ones die: this path is too narrow for us. */
+/* P10: small packets live, large ones die: this path is too narrow for us. One in between that is
+ * answered says nothing of the larger ones. */
 static void consider_narrow(engine *e, uint64_t now, session *s, size_t size)
 {
-    if (size > ROUTE_LARGE)
+    if (size > ROUTE_LARGE && size >= s->route.large_least)
         s->route.large_lost = 0;
     if (s->route.large_lost < ROUTE_LARGE_LOSSES || !e->config.tcp)
         return;
@@ -124,8 +128,11 @@ void route_answered(engine *e, uint64_t now, session *s, path_kind kind, size_t 
         r->lane0_doubted = false;
     if (r->mode != PATH_LANE0 || kind != PATH_UDP)
         return;
-    if (size < PACKET_BUDGET - PACKET_TAG_MAX)
-        return; /* only full packets tell that UDP works (P10) */
+    if (size < PACKET_BUDGET - PACKET_TAG_MAX) { /* only full packets tell that UDP works (P10) */
+        if (r->lane0_doubted)
+            lane_zero_silent(e, now, s);
+        return;
+    }
     r->udp_answers++;
     bool settled = r->udp_answers >= ROUTE_ANSWERS && now - r->udp_since >= ROUTE_DWELL;
     if (settled || r->lane0_doubted)
@@ -150,12 +157,20 @@ bool route_test_due(engine *e, uint64_t now, session *s)
         return false;
     if (s->state != SESSION_UP && s->state != SESSION_DRAINING)
         return false;
-    /* A connection may die without a word while UDP works: then each probe goes both ways (L2). */
-    bool silent = s->pulse.unanswered >= LANE0_PROBES && now - s->last_answer >= ROUTE_UDP_SILENCE;
+    /* A connection may die without a word while UDP works: then each probe goes both ways (L2).
+     * Silence counts from when what is answered left (L1): the peer, who has found out already,
+     * may just have told us over UDP of a packet that came long ago. */
+    bool silent = s->pulse.unanswered >= LANE0_PROBES && now - s->pulse.proof >= ROUTE_UDP_SILENCE;
     uint64_t pause = silent ? e->config.probe_repeat : ROUTE_UDP_RETRY;
     if (r->udp_tried != 0 && now - r->udp_tried < pause)
         return false;
     r->lane0_doubted = silent;
     r->udp_tried = now;
     return true;
+}
+
+/* P10: on a narrow path only small ones prove that the peer lives and lane 0 does not. */
+bool route_test_full(const session *s)
+{
+    return !s->route.lane0_doubted || s->pulse.unanswered % 2 == LANE0_PROBES % 2;
 }

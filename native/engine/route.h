@@ -22,13 +22,20 @@ void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t
                  size_t size);
 /* A packet we sent by this kind of path was acknowledged. */
 void route_answered(engine *e, uint64_t now, session *s, path_kind kind, size_t size);
+/* Large packets over UDP are likely to die (P10): it was left for lane 0, or is about to be. */
+static inline bool route_narrow(const session *s)
+{
+    return s->route.mode == PATH_LANE0 || s->route.large_lost >= ROUTE_LARGE_LOSSES;
+}
+
 /* A packet over UDP was given up. */
 void route_lost(session *s, size_t size);
 /* A resend timer ran out with nothing answered: maybe lane 0 does better. */
 void route_silent(engine *e, uint64_t now, session *s);
 applied route_got_challenge(engine *e, uint64_t now, session *s, const path *from, const frame *f);
 applied route_got_response(engine *e, uint64_t now, session *s, const path *from, const frame *f);
-/* Is a full-size UDP probe due while on lane 0? Marks it as sent. */
+/* Is a UDP probe due while on lane 0? Marks it as sent. Full: of full size, as it should be. */
 bool route_test_due(engine *e, uint64_t now, session *s);
+bool route_test_full(const session *s);
 
 #endif

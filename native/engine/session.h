@@ -109,10 +109,11 @@ typedef struct {
     detour *detour;       /* NULL: nothing was ever tried */
     uint64_t udp_since;   /* ns: of the present mode */
     uint64_t udp_tried;   /* ns: last full-size UDP probe while on lane 0 */
-    uint32_t udp_answers; /* in a row */
+    uint16_t udp_answers; /* in a row */
     uint8_t mode;         /* path_kind of ordinary packets */
     bool lane0_doubted;   /* probes over lane 0 stayed without an answer */
-    uint8_t large_lost;   /* large packets lost since one was answered (P10) */
+    uint8_t large_lost;   /* large packets lost since one as large was answered (P10) */
+    uint16_t large_least; /* bytes: the smallest of these */
 } route;
 
 #define LANE_CLASSES 3u /* 0 packets, 1 messages up to 1 MiB, 2 larger */

@@ -214,7 +214,8 @@ static bool heard_granted(engine *e, uint64_t now, transfer *t, const frame *f)
     if (f->position > t->peak || f->position > t->total)
         return false;
     bool first = t->state == SEND_OFFERING;
-    if (t->state == SEND_ASSIGNING && f->lane == t->lane) {
+    /* A late first grant names lane 0 too, as if it answered where no lane is assigned yet. */
+    if (t->state == SEND_ASSIGNING && t->lane != 0 && f->lane == t->lane) {
         transfer_input_apply(t, HEARD_RESUME);
         trace_add(&e->trace, now, TRACE_TRANSFER_RESUME, t->session->index)->id = f->position;
         t->position = t->written = f->position;
@@ -224,9 +225,9 @@ static bool heard_granted(engine *e, uint64_t now, transfer *t, const frame *f)
     }
     transfer_input_apply(t, HEARD_GRANTED);
     if (f->position > t->position && t->state == SEND_ACTIVE) {
+        lane_progressed(e, now, t->session, t->lane, f->position - t->position);
         t->position = f->position;
         t->progress_at = now;
-        lane_progressed(e, now, t->session, t->lane);
     }
     if (f->state == TRANSFER_AGAIN && t->eager && t->state == SEND_ACTIVE)
         transfer_eager_again(e, now, t);
@@ -253,10 +254,11 @@ static void heard_final(engine *e, uint64_t now, transfer *t, const frame *f)
     bool known = t->state != SEND_LEAVING;
     session *s = t->session;
     uint32_t lane = t->lane;
+    uint64_t moved = t->total - t->position;
     transfer_input_apply(t, HEARD_FINAL);
     leave(e, now, t, false);
     if (known && f->state == TRANSFER_COMPLETE) {
-        lane_progressed(e, now, s, lane);
+        lane_progressed(e, now, s, lane, moved);
         tell_complete(e, now, t);
     } else if (known && !keeps_memory(t, f)) {
         tell_failed(e, now, t, f->status < STATUS_COUNT ? (status)f->status : STATUS_FAILED);

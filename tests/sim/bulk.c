@@ -36,6 +36,8 @@ static void order_write(stream_end *end, const action *a)
     EXPECT(n->world,
            !m->received && a->segment.length > 0 && a->segment.length <= n->config.segment_max,
            "Q8: node %u writes a segment of %u bytes", n->index, a->segment.length);
+    check_write(end, a);
+    end->ordered++;
     write_order *order = calloc(1, sizeof *order), **last = &end->writes;
     order->token = a->token;
     order->memory = a->memory;

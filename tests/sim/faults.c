@@ -252,7 +252,7 @@ void faults_heal(world *w)
     swarm *s = &w->swarm;
     if (!s->stays_blocked)
         s->udp_blocked = s->tcp_blocked = false;
-    s->mtu = 0;
+    s->mtu = s->narrow = 0;
     s->rate = 0;
     streams_healed(w);
     for (uint32_t i = 0; i < w->node_count; i++) {

@@ -9,19 +9,19 @@
 
 #define SERVES_MAX 512u
 
-static serve *serve_of(node *n, uint64_t entry, uint64_t request)
+static asked *serve_of(node *n, uint64_t entry, uint64_t request)
 {
     if (n->engine == NULL || entry >= n->serve_count)
         return NULL;
-    serve *s = &n->serves[entry];
-    return s->state != SERVE_FREE && s->request == request ? s : NULL;
+    asked *s = &n->serves[entry];
+    return s->state != ASKED_FREE && s->request == request ? s : NULL;
 }
 
 uint32_t handler_count(const node *n)
 {
     uint32_t queued = 0;
     for (uint32_t i = 0; i < n->serve_count; i++)
-        queued += n->serves[i].state != SERVE_FREE;
+        queued += n->serves[i].state != ASKED_FREE;
     return queued;
 }
 
@@ -37,15 +37,15 @@ static bool postponed(node *n, happening_run run, uint64_t entry, uint64_t reque
 
 /* ---- the end ---- */
 
-static void forget(node *n, serve *s)
+static void forget(node *n, asked *s)
 {
     if (s->memory != 0)
         memory_release(n, s->memory, MEMORY_APPLICATION);
-    s->state = SERVE_FREE;
+    s->state = ASKED_FREE;
     s->memory = 0;
 }
 
-static void refuse(node *n, serve *s, status why)
+static void refuse(node *n, asked *s, status why)
 {
     say(n->world, "node %u refuses call %u: %s", n->index, s->call, status_name(why));
     uint64_t request = s->request;
@@ -55,7 +55,7 @@ static void refuse(node *n, serve *s, status why)
     node_settle(n);
 }
 
-static void reply(node *n, serve *s, status how)
+static void reply(node *n, asked *s, status how)
 {
     world *w = n->world;
     const sim_call *c = &w->calls[s->call];
@@ -81,7 +81,7 @@ static void reply(node *n, serve *s, status how)
 static void finish(world *w, void *what, uint64_t entry, uint64_t request)
 {
     node *n = what;
-    serve *s = serve_of(n, entry, request);
+    asked *s = serve_of(n, entry, request);
     if (s == NULL || postponed(n, finish, entry, request))
         return;
     uint8_t does = w->calls[s->call].does;
@@ -98,7 +98,7 @@ void handler_nested(node *n, uint32_t entry, uint64_t request)
 
 /* ---- the beginning ---- */
 
-static bool nest(node *n, uint64_t entry, const serve *s)
+static bool nest(node *n, uint64_t entry, const asked *s)
 {
     world *w = n->world;
     const sim_call *c = &w->calls[s->call];
@@ -119,8 +119,8 @@ static bool nest(node *n, uint64_t entry, const serve *s)
 static void start(world *w, void *what, uint64_t entry, uint64_t request)
 {
     node *n = what;
-    serve *s = serve_of(n, entry, request);
-    if (s == NULL || s->state != SERVE_QUEUED || postponed(n, start, entry, request))
+    asked *s = serve_of(n, entry, request);
+    if (s == NULL || s->state != ASKED_QUEUED || postponed(n, start, entry, request))
         return;
     uint32_t number = s->call;
     sim_call *c = &w->calls[number];
@@ -136,7 +136,7 @@ static void start(world *w, void *what, uint64_t entry, uint64_t request)
     check_start(n, s);
     c->runs++;
     w->handlers++;
-    s->state = SERVE_RUNNING;
+    s->state = ASKED_RUNNING;
     say(w, "node %u runs call %u", n->index, number);
     if (c->does == DOES_NEST && nest(n, entry, s))
         return;
@@ -146,7 +146,7 @@ static void start(world *w, void *what, uint64_t entry, uint64_t request)
 static void copied(world *w, void *what, uint64_t entry, uint64_t request)
 {
     node *n = what;
-    serve *s = serve_of(n, entry, request);
+    asked *s = serve_of(n, entry, request);
     if (s == NULL || postponed(n, copied, entry, request))
         return;
     uint32_t call;
@@ -154,7 +154,7 @@ static void copied(world *w, void *what, uint64_t entry, uint64_t request)
                   (s->memory != 0 || pattern_matches(call, 0, s->body, s->size));
     EXPECT(w, intact, "Q3: node %u: the bytes of request %u changed before they were taken",
            n->index, s->call);
-    s->state = SERVE_QUEUED;
+    s->state = ASKED_QUEUED;
     s->method = s->body = NULL;
     uint64_t now = node_enter(n);
     engine_request_taken(n->engine, now, request);
@@ -165,10 +165,10 @@ static void copied(world *w, void *what, uint64_t entry, uint64_t request)
 
 /* ---- events ---- */
 
-static serve *free_entry(node *n)
+static asked *free_entry(node *n)
 {
     for (uint32_t i = 0; i < n->serve_count; i++)
-        if (n->serves[i].state == SERVE_FREE)
+        if (n->serves[i].state == ASKED_FREE)
             return &n->serves[i];
     EXPECT(n->world, n->serve_count < SERVES_MAX, "C1: node %u holds %u requests", n->index,
            n->serve_count);
@@ -197,10 +197,10 @@ void handler_request(node *n, const event *e)
     EXPECT(w, pattern_matches(call, 0, body, e->size), "Q3: node %u: request %u is garbled",
            n->index, call);
     for (uint32_t i = 0; i < n->serve_count; i++)
-        EXPECT(w, n->serves[i].state == SERVE_FREE || n->serves[i].request != e->id,
+        EXPECT(w, n->serves[i].state == ASKED_FREE || n->serves[i].request != e->id,
                "Q2: node %u gets request id %llx twice", n->index, (unsigned long long)e->id);
-    serve *s = free_entry(n);
-    *s = (serve){.request = e->id,
+    asked *s = free_entry(n);
+    *s = (asked){.request = e->id,
                  .deadline = e->deadline,
                  .memory = e->memory,
                  .method = e->method,
@@ -208,7 +208,7 @@ void handler_request(node *n, const event *e)
                  .size = e->size,
                  .method_size = e->method_size,
                  .call = call,
-                 .state = SERVE_NEW};
+                 .state = ASKED_NEW};
     uint64_t later = w->counting || chance(w, 800) ? 0 : chance_below(w, MS(20));
     say(w, "node %u gets request %u", n->index, call);
     world_at(w, w->now + later, copied, n, (uint64_t)(s - n->serves), e->id);
@@ -218,12 +218,12 @@ void handler_cancel(node *n, uint64_t request)
 {
     world *w = n->world;
     for (uint32_t i = 0; i < n->serve_count; i++) {
-        serve *s = &n->serves[i];
-        if (s->state == SERVE_FREE || s->request != request)
+        asked *s = &n->serves[i];
+        if (s->state == ASKED_FREE || s->request != request)
             continue;
         say(w, "node %u: call %u is cancelled", n->index, s->call);
         s->cancelled = true;
-        if (s->state == SERVE_RUNNING && w->calls[s->call].does != DOES_IGNORE_CANCEL)
+        if (s->state == ASKED_RUNNING && w->calls[s->call].does != DOES_IGNORE_CANCEL)
             world_at(w, w->now + chance_below(w, MS(5)), finish, n, i, request);
         return;
     }

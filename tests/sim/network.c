@@ -199,7 +199,8 @@ static bool swallowed(node *from, node *to, const action *a)
     const swarm *s = &w->swarm;
     if (network_cut(w, from->index, to->index) || s->udp_blocked)
         return true;
-    if (s->mtu != 0 && a->size > s->mtu) {
+    uint32_t most = narrow_limit(w, false);
+    if (most != 0 && a->size > most) {
         if (chance(w, s->icmp))
             blame(from, &a->remote, SEND_TOO_BIG);
         return true;
@@ -252,6 +253,7 @@ void network_replay(world *w)
     if (c->remote.family == 0)
         return;
     say(w, "replay of %zu bytes to %s", c->size, address_text(&c->local));
+    w->replayed_at = w->now;
     world_at_owned(w, w->now + chance_below(w, MS(1)), arrive,
                    datagram_make(&c->local, &c->remote, c->bytes, c->size), NODES_MAX, 0);
 }
@@ -281,6 +283,8 @@ void network_garbage(world *w)
 static size_t take_batch(node *n, datagram *batch, inbox_entry **taken)
 {
     size_t most = chance(n->world, 300) ? 1 : 1 + (size_t)chance_below(n->world, ENGINE_BATCH);
+    if (n->world->options.batch != 0)
+        most = n->world->options.batch;
     size_t count = 0;
     while (count < most && n->inbox != NULL) {
         inbox_entry *d = n->inbox;

@@ -78,7 +78,7 @@ static void drain(node *n)
         EXPECT(w, i < DRAIN_MAX, "Q19: engine_next of node %u never ends", n->index);
         while (engine_entropy_room(n->engine) > 0) {
             uint8_t fresh[ENGINE_ENTROPY];
-            random_bytes(&w->chance, fresh, sizeof fresh);
+            random_bytes(w->options.batch ? &w->later : &w->chance, fresh, sizeof fresh);
             engine_entropy(n->engine, fresh);
         }
         action a;

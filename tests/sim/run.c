@@ -108,9 +108,11 @@ static void world_begin(world *w, const sim_options *options, step_record *steps
     uint8_t seed[RANDOM_SEED_SIZE] = "rudp simulator";
     memcpy(seed + 16, &options->seed, sizeof options->seed);
     random_init(&w->chance, seed);
+    memcpy(seed, "rudp later seeds", 16);
+    random_init(&w->later, seed);
     w->options = *options;
     w->steps = steps;
-    w->faulty = true;
+    w->faulty = w->planning = true;
     swarm_draw(w);
     w->healed = SECONDS(chance_between(w, 3, 30));
     random_bytes(&w->chance, w->keys, sizeof w->keys);
@@ -130,7 +132,12 @@ static void world_begin(world *w, const sim_options *options, step_record *steps
     faults_begin(w);
     for (uint32_t i = 0; i < w->node_count; i++)
         node_start(&w->nodes[i]);
-    workload_begin(w);
+    check_moving_begin(w);
+    if (w->options.narrow)
+        narrow_begin(w);
+    else
+        workload_begin(w);
+    w->planning = false;
 }
 
 static void world_phases(world *w)
@@ -144,6 +151,8 @@ static void world_phases(world *w)
     world_run(w, w->now + QUIET);
     check_idle(w);
     check_journal(w);
+    if (w->options.narrow)
+        check_narrow_end(w);
     check_datagrams(w);
     check_journal(w);
 }
@@ -178,11 +187,11 @@ bool seed_run(const sim_options *options, step_record *steps)
         EXPECT(w, steps->at == steps->count, "Q12: the second run is shorter");
     if (options->verbose)
         printf("seed %llu: %u nodes, %s, %u calls, %llu ok, %llu handlers, %llu packets, "
-               "%llu bulk bytes, %llu happenings\n",
+               "%llu bulk bytes, %llu of them again, %llu happenings\n",
                (unsigned long long)options->seed, w->node_count, w->sealed ? "sealed" : "plain",
                w->call_count, (unsigned long long)w->succeeded, (unsigned long long)w->handlers,
                (unsigned long long)w->packets, (unsigned long long)w->bulk_bytes,
-               (unsigned long long)w->happenings);
+               (unsigned long long)w->bulk_again, (unsigned long long)w->happenings);
     world_end(w);
     ensure_trap = NULL;
     return true;

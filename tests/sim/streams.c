@@ -102,7 +102,7 @@ static void chunk_due(world *w, void *what, uint64_t unused, uint64_t unused2)
 
 static bool swallowed(const stream *s, size_t size)
 {
-    uint32_t mtu = s->world->swarm.mtu;
+    uint32_t mtu = narrow_limit(s->world, true);
     uint32_t most = s->segment_size ? s->segment_size : TCP_SEGMENT;
     return mtu != 0 && most + 40 > mtu && size + 40 > mtu;
 }

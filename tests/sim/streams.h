@@ -62,6 +62,7 @@ struct stream_end {
     /* bulk */
     lane_cipher send, receive;
     write_order *writes;
+    uint32_t ordered; /* WRITEs, ever */
     uint8_t reading;
     uint64_t read_token, read_memory;
     segment read;

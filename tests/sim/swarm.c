@@ -58,7 +58,7 @@ static void draw_streams(world *w, swarm *s)
 static bool is_gentle(const world *w, const swarm *s)
 {
     bool outage = s->cut || s->one_way || s->crash || s->vanish || s->close || s->rebind ||
-                  s->swap || s->rotate || s->udp_blocked || s->rate || s->mtu;
+                  s->swap || s->rotate || s->udp_blocked || s->rate || s->mtu || s->narrow;
     bool stream = s->reset || s->refuse || s->half_open || s->corrupt_stream || s->slow_stream;
     return !outage && s->loss + s->corrupt + s->kernel_full <= 200 && s->delay <= MS(100) &&
            (s->stop == 0 || s->stop_max <= SECONDS(2)) && !(w->options.lane0_only && stream);
@@ -80,13 +80,17 @@ void swarm_draw(world *w)
         s->udp_blocked = s->tcp_blocked = false;
     if (w->options.udp_only)
         s->mtu = 0;
+    narrow_draw(w);
     s->lateness = chance(w, 700) ? chance_below(w, MS(3)) : chance_below(w, MS(60));
     s->completion = chance(w, 700) ? MS(1) : MS(200);
+    if (w->options.batch != 0) /* which are always the longest there */
+        s->completion = MS(1);
     s->aliases = chance(w, 150);
     s->drifting = chance(w, 300);
     w->sealed = w->options.sealed == SIM_BY_SEED ? chance(w, 500) : w->options.sealed == SIM_YES;
     if (!w->sealed)
         s->rotate = 0;
+    s->tcp_was_blocked = s->tcp_blocked;
     w->gentle = is_gentle(w, s);
     w->node_count = (uint32_t)chance_between(w, 2, 4);
     w->calls_planned = (uint32_t)chance_between(w, 40, 400);
@@ -96,7 +100,7 @@ void swarm_draw(world *w)
 
 config swarm_config(world *w, uint32_t index)
 {
-    config c = config_tiny();
+    config c = w->options.batch ? batches_config(config_tiny()) : config_tiny();
     c.port = (uint16_t)(7000 + index);
     c.tcp = !w->options.udp_only;
     c.udp = !w->options.lane0_only;

@@ -70,7 +70,9 @@ static sim_call *call_record(world *w, const call_plan *p)
                     .duration = p->duration,
                     .does = (uint8_t)p->does,
                     .settled = p->settled,
+                    .steady = p->steady,
                     .depth = p->depth,
+                    .plan = p->plan,
                     .parent = p->parent,
                     .parent_request = p->parent_request,
                     .begun = w->now,
@@ -141,7 +143,7 @@ uint32_t workload_call(world *w, const call_plan *p)
     call_record(w, p);
     uint32_t number = w->call_count - 1;
     submit(n, number, peer, p->timeout);
-    if (w->faulty && !p->settled && chance(w, 80))
+    if (w->faulty && !p->settled && !p->steady && chance(w, 80))
         world_at(w, w->now + chance_below(w, p->timeout), cancel_now, n, number, 0);
     return number;
 }
@@ -208,6 +210,7 @@ static void event_done(node *n, const event *e)
     if (e->memory != 0)
         memory_to_application(n, e->memory, e->size);
     check_done(n, number, e);
+    batches_ended(w, c, e->size);
     c->body = e->memory == 0 ? e->body : NULL;
     c->body_size = e->size;
     if (e->memory != 0)
@@ -275,7 +278,9 @@ static behaviour draw_behaviour(world *w)
 
 static void random_call(world *w)
 {
-    call_plan p = {.caller = (uint32_t)chance_below(w, w->node_count),
+    w->planning = true;
+    call_plan p = {.plan = ++w->planned,
+                   .caller = (uint32_t)chance_below(w, w->node_count),
                    .size = draw_size(w),
                    .reply_size = draw_size(w),
                    .timeout = MS(chance_between(w, 5, chance(w, 300) ? 20000 : 2000)),
@@ -285,6 +290,7 @@ static void random_call(world *w)
     p.target += p.target >= p.caller;
     if (p.does == DOES_SLEEP)
         p.duration = chance_below(w, SECONDS(3));
+    w->planning = false;
     workload_call(w, &p);
 }
 
@@ -293,11 +299,15 @@ static void load(world *w, void *what, uint64_t left, uint64_t until)
     (void)what;
     if (left == 0 || !w->faulty || w->now >= until)
         return;
+    w->planning = true;
     uint64_t burst = chance(w, 200) ? chance_between(w, 1, 8) : 1;
+    w->planning = false;
     for (uint64_t i = 0; i < burst; i++)
         random_call(w);
     uint64_t gap = (until - w->now) / left;
+    w->planning = true;
     world_at(w, w->now + chance_below(w, 2 * gap + 1), load, NULL, left - 1, until);
+    w->planning = false;
 }
 
 void workload_begin(world *w)
@@ -346,9 +356,7 @@ static void first_call(world *w, void *what, uint64_t pairing, uint64_t unused)
                                                   .target = (uint32_t)pairing,
                                                   .timeout = SECONDS(20)});
     bool lanes_only = w->options.lane0_only || w->swarm.udp_blocked;
-    /* Connections that died without a word stay dead: they are found out one after the other. */
-    bool dead = w->swarm.silent > 0 || w->swarm.half_open > 0;
-    uint64_t patience = lanes_only ? SECONDS(8) : dead ? SECONDS(4) : SECONDS(2);
+    uint64_t patience = lanes_only ? SECONDS(8) : SECONDS(2);
     if (call != UINT32_MAX)
         world_at(w, w->now + patience, look_at_first, NULL, call, 0);
 }

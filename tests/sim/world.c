@@ -91,12 +91,14 @@ void world_free(world *w)
 
 uint64_t chance_below(world *w, uint64_t bound)
 {
+    if (w->options.batch != 0 && !w->planning) /* batches.c: no chance but what is wanted */
+        return bound == 0 ? 0 : bound - 1;
     return bound == 0 ? 0 : random_below(&w->chance, bound);
 }
 
 bool chance(world *w, uint32_t permille)
 {
-    return permille > 0 && random_below(&w->chance, 1000) < permille;
+    return permille > 0 && chance_below(w, 1000) < permille;
 }
 
 uint64_t chance_between(world *w, uint64_t low, uint64_t high)

@@ -43,6 +43,18 @@ typedef struct node node;
 /* What the command line says; SIM_BY_SEED where the seed decides. */
 enum { SIM_NO = 0, SIM_YES = 1, SIM_BY_SEED = 2 };
 
+/* How a call ended, and how far from its deadline (Q12). */
+typedef struct {
+    uint64_t size, left;
+    uint8_t status, outcome;
+    bool done;
+} ending;
+
+typedef struct {
+    ending *each; /* by the order in which applications wanted them */
+    uint32_t room;
+} endings;
+
 typedef struct {
     uint64_t seed;
     uint32_t calls;  /* of the fault phase; 0: by seed */
@@ -50,7 +62,10 @@ typedef struct {
     bool udp_only;   /* config.tcp is off */
     bool lane0_only; /* config.udp is off */
     bool quiet;      /* no faults at all */
+    bool narrow;     /* no fault but one: the path swallows large packets from some moment on */
     bool verbose;
+    uint32_t batch; /* datagrams at most in one input, and nothing else is by chance; 0: as drawn */
+    endings *endings; /* where to note them, or NULL */
 } sim_options;
 
 /* ---- what the seed decides: swarm.c ---- */
@@ -60,6 +75,9 @@ typedef struct {
     uint64_t delay, jitter;                     /* ns, one way */
     uint64_t rate;                              /* bytes a second of a link, 0: unlimited */
     uint32_t mtu;                               /* bytes of a datagram that still pass, 0: all */
+    uint32_t narrow;                            /* the same, from narrow_at on (P10) */
+    uint64_t narrow_at;
+    bool narrow_tcp; /* full TCP segments die there too (T8) */
     uint32_t cut, one_way, stop, pause, crash, vanish, close, rebind, swap; /* faults per 100 s */
     uint32_t reset, silent, refuse, corrupt_stream, half_open, slow_stream;
     uint32_t kernel_full, socket_full, ring_full;
@@ -68,6 +86,7 @@ typedef struct {
     uint64_t lateness;                            /* ns, of turns */
     uint64_t completion;                          /* ns, longest delay of WRITE, READ, ALLOC */
     bool udp_blocked, tcp_blocked, stays_blocked; /* by a middlebox; also after the heal */
+    bool tcp_was_blocked;                         /* before the heal */
     bool aliases;
     bool drifting; /* clocks run at different speeds */
 } swarm;
@@ -96,9 +115,10 @@ typedef struct {
     uint64_t begun, ended;
     uint64_t caller_life, target_life;
     uint64_t memory; /* of the request, when too big for a packet */
+    uint32_t plan;   /* its number among those that applications wanted by themselves; 0: nested */
     uint32_t caller, target, depth;
     uint32_t runs;   /* handlers started: the journal */
-    uint32_t parent; /* serve of the caller's node that waits for it, +1 */
+    uint32_t parent; /* held request of the caller's node that waits for it, +1 */
     uint64_t parent_request;
     uint8_t does;
     uint8_t status, outcome;
@@ -106,10 +126,11 @@ typedef struct {
     bool done;
     bool cancelled; /* by the application */
     bool settled;   /* begun after the heal: must succeed */
+    bool steady;    /* of narrow.c: must succeed, and soon */
 } sim_call;
 
 /* One request at its answerer. */
-typedef enum { SERVE_FREE, SERVE_NEW, SERVE_QUEUED, SERVE_RUNNING } serve_state;
+typedef enum { ASKED_FREE, ASKED_NEW, ASKED_QUEUED, ASKED_RUNNING } asked_state;
 
 typedef struct {
     uint64_t request, deadline, memory;
@@ -120,7 +141,7 @@ typedef struct {
     uint8_t state;
     uint8_t method_size;
     bool cancelled;
-} serve;
+} asked;
 
 /* ---- memory that the engine names ---- */
 
@@ -130,6 +151,7 @@ typedef struct {
     uint8_t *bytes;
     uint64_t size;
     uint64_t verified; /* contiguous prefix that READs have verified */
+    uint64_t written;  /* end of the highest WRITE */
     uint32_t users;    /* WRITEs and READs under way */
     uint32_t generation;
     uint8_t owner;
@@ -154,6 +176,16 @@ typedef struct inbox_entry {
 } inbox_entry;
 
 typedef struct stream_end stream_end;
+
+/* Where a transfer was when it last moved (Q18). */
+typedef struct {
+    uint64_t life, session, stamp, since, seen;
+    uint32_t sequence, ordered;
+    uint16_t slot;
+    bool due; /* it should */
+} moving;
+
+#define TRANSFERS_MAX 64u /* of a node's config */
 
 /* ---- a node: one process, in one of its lives ---- */
 
@@ -193,9 +225,10 @@ struct node {
     uint32_t memory_count;
     uint32_t *handles; /* call + 1 by index of the handle */
     uint32_t *generations;
-    serve *serves;
+    asked *serves;
     uint32_t serve_count;
     uint32_t progress_queued;
+    moving moving[TRANSFERS_MAX];
     uint64_t watched[NODES_MAX]; /* since when, 0: not */
 };
 
@@ -237,6 +270,8 @@ struct world {
     sim_options options;
     swarm swarm;
     random_source chance;
+    random_source
+        later; /* for faults added since: drawn apart, so that no seed changes its story */
     uint64_t now;
     uint64_t order;
     happening *queue; /* a heap */
@@ -248,7 +283,9 @@ struct world {
     bool faulty;      /* before the heal */
     bool gentle;      /* nothing in this seed entitles anybody to call another lost (Q9) */
     bool counting;    /* Q17: applications do nothing unusual */
-    uint64_t healed;  /* when */
+    bool planning;    /* what is drawn now is what an application wants */
+    uint32_t planned;
+    uint64_t healed; /* when */
     uint8_t keys[2][AEAD_KEY];
     pair pairs[NODES_MAX][NODES_MAX]; /* from, to */
     sim_call *calls;
@@ -256,12 +293,13 @@ struct world {
     uint32_t calls_planned;
     captured captured[CAPTURED];
     uint32_t captured_count;
+    uint64_t replayed_at;
     uint64_t *nonces; /* Q4: a set of digests */
     size_t nonce_count, nonce_room;
 
     step_record *steps;
     struct stream *streams;
-    uint64_t packets, bulk_bytes, happenings, succeeded, handlers;
+    uint64_t packets, bulk_bytes, bulk_again, happenings, succeeded, handlers;
 };
 
 /* ---- world.c ---- */
@@ -327,6 +365,21 @@ void network_garbage(world *w);
 node *network_find(world *w, const address *a);
 bool network_cut(const world *w, uint32_t from, uint32_t to);
 
+/* ---- narrow.c (P10) ---- */
+
+/* Bytes of a datagram, or of an IP packet of a connection, that the path lets through; 0: all. */
+uint32_t narrow_limit(const world *w, bool tcp);
+void narrow_draw(world *w);
+void narrow_begin(world *w);
+void check_narrow(world *w, uint32_t call, const event *e);
+void check_narrow_end(world *w); /* everything is quiet, and the path long whole */
+
+/* ---- batches.c (Q12) ---- */
+
+config batches_config(config c);
+void batches_ended(world *w, const sim_call *c, uint64_t size);
+bool batches_run(const sim_options *options);
+
 /* ---- streams.c and bulk.c ---- */
 
 void streams_act(node *n, const action *a);
@@ -360,8 +413,8 @@ typedef struct {
     uint32_t caller, target;
     uint64_t size, reply_size, timeout, duration;
     behaviour does;
-    bool settled;
-    uint32_t depth, parent;
+    bool settled, steady;
+    uint32_t depth, parent, plan;
     uint64_t parent_request;
 } call_plan;
 uint32_t workload_call(world *w, const call_plan *plan);
@@ -393,11 +446,14 @@ void check_begin(world *w);
 void check_send(node *from, const action *a, node *to);
 void check_turn(node *n); /* after a turn with nothing left out */
 void check_done(node *n, uint32_t call, const event *e);
-void check_start(node *n, const serve *s);
+void check_start(node *n, const asked *s);
 void check_peer(node *n, const event *e);
 bool check_reached(node *n, uint32_t to); /* Q13 */
 void check_idle(world *w);                /* Q6, Q10 */
 void check_journal(world *w);             /* Q2 */
+void check_flight(node *from, const action *a);
+void check_write(stream_end *end, const action *a);
+void check_moving_begin(world *w);
 void check_cut(world *w, uint32_t from, uint32_t to, uint64_t since);
 void check_free(world *w);
 
@@ -405,5 +461,7 @@ void check_free(world *w);
 bool seed_run(const sim_options *options, step_record *steps);
 /* 10,000 idle peers and one real node. */
 int cluster_run(uint32_t peers, const sim_options *options);
+/* 10,000 nodes that join at once. */
+int join_run(uint32_t nodes, const sim_options *options);
 
 #endif

@@ -260,3 +260,23 @@ def test_many_calls_share_the_slots(engine: Engine) -> None:
     assert {call.status for call in calls} == {"OK"}
     assert [len(call.body) for call in calls] == [5_000 + 1_000 * i for i in range(12)]
     settle(pair)
+
+
+def test_no_transfer_waits_until_others_are_through(engine: Engine) -> None:
+    """T9, Q18: neither the shortest nor the oldest, it still has its segments."""
+    limits = {"request_credit": 4_000_000, "max_message": 1_000_000, "arena": 16 * 65_536}
+    pair = LanePair(engine, a=limits, b=limits)
+    pair.b.handler = lambda request: request.reply(b"")
+    slots: list[int] = []
+
+    def note(segment: Segment) -> bool:
+        slots.append(segment.head[1])
+        return False
+
+    pair.corrupt = note
+    calls = [pair.a.call_big(size) for size in (800_000, 900_000)]
+    pair.run_until(lambda: all(call.done for call in calls))
+    assert [call.status for call in calls] == ["OK", "OK"]
+    (other,) = set(slots) - {slots[0]}
+    assert slots.index(other) <= 24
+    settle(pair)

@@ -1,0 +1,113 @@
+"""P10: small packets live, full ones die. Two real engines on a path that becomes narrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helpers import MS, SECOND
+from tests.lane_helpers import LanePair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.engine_module import Engine
+
+UDP, LANE0 = 1, 2
+
+
+def passing(most: int) -> Callable[[str, bytes], list[int]]:
+    """A path that swallows what is larger, without a word."""
+    return lambda _sender, content: [MS] if len(content) <= most else []
+
+
+def answered(pair: LanePair, size: int) -> None:
+    """A call of b's method with so many bytes succeeds."""
+    call = pair.a.call("echo", bytes(size), timeout_ms=10_000)
+    pair.run_until(lambda: call.done)
+    assert (call.status, len(call.body)) == ("OK", size)
+
+
+@pytest.mark.parametrize("most", [650, 900, 1_100, 1_160])
+def test_packets_leave_a_path_that_swallows_only_large_ones(engine: Engine, most: int) -> None:
+    """P10: three losses, then that message goes by lane 0, and others at once."""
+    pair = LanePair(engine)
+    answered(pair, 1_100)
+    assert pair.a.view().path == UDP
+    pair.network = passing(most)
+    answered(pair, 1_100)
+    assert pair.a.view().path == LANE0
+    began = pair.now
+    answered(pair, 1_100)
+    assert pair.now - began <= 10 * MS
+
+
+def test_packets_in_between_do_not_hide_the_loss_of_larger_ones(engine: Engine) -> None:
+    """P10: one of 700 bytes that is answered says nothing of those of 1,100."""
+    pair = LanePair(engine)
+    answered(pair, 1_100)
+    pair.network = passing(1_000)
+    call = pair.a.call("echo", bytes(1_100), timeout_ms=10_000)
+    for _ in range(60):
+        answered(pair, 600)
+        pair.run(20 * MS)
+    assert call.status == "OK"
+
+
+def test_random_losses_of_large_packets_move_nothing(engine: Engine) -> None:
+    """P10: an answered packet as large as those that were lost: the path takes it."""
+    pair = LanePair(engine)
+    answered(pair, 1_100)
+    for _ in range(10):
+        lost = [False]
+
+        def network(sender: str, content: bytes, lost: list[bool] = lost) -> list[int]:
+            first = sender == "a" and len(content) > 1_000 and not lost[0]
+            lost[0] = lost[0] or first
+            return [] if first else [MS]
+
+        pair.network = network
+        answered(pair, 1_100)
+    assert pair.a.view().path == UDP
+
+
+def test_small_frames_ask_for_lane_0_by_themselves(engine: Engine) -> None:
+    """P10, M3: the acceptor's LANE_ASK must not die with the large reply that needs lane 0."""
+    pair = LanePair(engine, a={"watch_lane0": 3600 * SECOND}, b={"watch_lane0": 3600 * SECOND})
+    answered(pair, 100)
+    pair.network = passing(1_000)
+    pair.b.handler = lambda request: request.reply(bytes(1_100))
+    call = pair.a.call("give", timeout_ms=10_000)
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert pair.b.view().path == LANE0
+
+
+def test_back_on_udp_when_the_path_is_whole_again(engine: Engine) -> None:
+    """M2: tested every 5 s at full size; three answers and 10 s of dwell."""
+    pair = LanePair(engine)
+    answered(pair, 1_100)
+    pair.network = passing(1_000)
+    answered(pair, 1_100)
+    pair.run(30 * SECOND)
+    assert pair.a.view().path == LANE0
+    pair.network = passing(1_200)
+    for _ in range(30):
+        answered(pair, 10)
+        pair.run(SECOND)
+    assert pair.a.view().path == UDP
+
+
+def test_a_lane_0_that_dies_on_a_narrow_path_is_replaced(engine: Engine) -> None:
+    """P10, L2: only small probes prove over UDP that it is lane 0 which is dead."""
+    pair = LanePair(engine)
+    answered(pair, 1_100)
+    pair.network = passing(1_000)
+    answered(pair, 1_100)
+    for link in pair.links:
+        link.dead = True
+    began = pair.now
+    answered(pair, 1_100)
+    assert pair.now - began < 2 * SECOND
+    assert pair.a.view().path == LANE0
