@@ -112,7 +112,7 @@ class Float(float):
         *([], {}, (1,), set(), bytearray(b"a"), memoryview(b"a"), 1j, object(), int, ...),
         *("\ud800", "a\udfff", "x" * 65536, b"x" * 65536),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_not_simple_is_no_error(value):
     if type(value) is not tuple:  # a tuple on its own is taken for arguments
