@@ -108,8 +108,8 @@ WITH_SSE42 static uint32_t by_sse42(uint32_t crc, const uint8_t *at, size_t size
  * To fold is to multiply what came before by x^(8 * distance) and to add what stands there. The
  * factors are x^(8 * distance + 31) for the low half of 128 bits, x^(8 * distance - 33) for the
  * high half, turned round. The block after this one is fetched meanwhile: its 3.9 cache lines a
- * round lie in four places, too many for the processor to foresee (from memory 15 GB/s without,
- * 30 with; the three stripes alone 15). */
+ * round lie in four places, too many for the processor to foresee (from memory 15 GB/s
+ * without, about 20 with; the three stripes alone 15). */
 enum {
     ROUNDS = 64,
     ROUND_FOLDED = 128,
