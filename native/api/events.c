@@ -53,7 +53,7 @@ static void events_announce(node *n)
     if (n->reading)
         return;
     if (atomic_load(&n->driver) != 0)
-        doorbell_ring(&n->bell);
+        n->ring_later = true; /* turns_until_free */
     else
         waiter_tell(n, &n->reader_word, WAIT_NEWS);
 }

@@ -184,7 +184,11 @@ static bool node_start_engine(node *n, const rudp_options *o)
 
 static void node_init(node *n, const rudp_options *o)
 {
-    pthread_mutex_init(&n->lock, NULL);
+    pthread_mutexattr_t spinning;
+    pthread_mutexattr_init(&spinning);
+    pthread_mutexattr_settype(&spinning, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&n->lock, &spinning);
+    pthread_mutexattr_destroy(&spinning);
     pthread_mutex_init(&n->followers_lock, NULL);
     list_init(&n->followers);
     list_init(&n->outgoing);

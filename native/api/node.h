@@ -8,8 +8,9 @@
  *
  * The lock, by Rule 2: whoever wants a turn says so in `pending` and tries the lock. Failing is
  * fine, since whoever holds it looks at `pending` before and after letting go (node_unlock): E6.
- * Only functions named _wait and the C thread ever wait for it, and nobody holds it while asking
- * for the GIL (Rule 3).
+ * Who was woken by a descriptor waits a millisecond for it (lock_soon says why), functions named
+ * _wait and the C thread as long as it takes, and nobody holds it while asking for the GIL (Rule
+ * 3).
  *
  * The trap is fork: a child has this memory but not the thread, and shares every descriptor with
  * its parent. `alive` points into a page the child finds wiped, and is looked at before anything
@@ -92,6 +93,14 @@ typedef struct {
     uint32_t misses; /* in a row */
 } spin;
 
+/* Two threads on one CPU: whoever runs turns, and the C thread with its lanes. */
+typedef struct {
+    _Atomic int cpu;       /* on which Python or a blocking caller last ran a turn */
+    atomic_bool moving;    /* the C thread has bytes to move at once */
+    _Atomic uint32_t made; /* 1: the C thread sleeps on this word, or is about to */
+    uint64_t moves;        /* the C thread's: as many when it last did */
+} way;
+
 struct rudp_node {
     const _Atomic uint32_t *alive;
     _Atomic int status; /* NODE_OPEN, RUDP_CLOSED, RUDP_BROKEN */
@@ -108,6 +117,7 @@ struct rudp_node {
     atomic_bool submitted;           /* something, since the reader's last turn */
     atomic_bool progressed;          /* the reader took events since the engine was told */
     bool reading;                    /* under the lock: this turn's runner is the reader (Rule 8) */
+    bool ring_later;                 /* under the lock: the bell rings when the lock is free */
 
     engine *engine;
     config config;
@@ -130,6 +140,7 @@ struct rudp_node {
     spin leading;        /* the leader's */
     spin lingering;      /* the loop's, in rudp_linger */
     standby standby;
+    way way;
 
     void *wiped; /* mapping: alive, lane keys, engine */
     size_t wiped_size;
@@ -205,6 +216,16 @@ bool spin_until(node *n, spin *s, uint64_t most, bool reading, waiter_ready read
 /* Runs turns or sleeps until ready says so: 0; or RUDP_TIMEOUT, RUDP_SIGNAL, the node's status. */
 int waiter_wait(node *n, _Atomic uint32_t *word, waiter_ready ready, void *context,
                 uint64_t deadline);
+
+/* ---- way.c ---- */
+
+/* Who runs turns: I run here; I have nothing more to do. */
+void way_note(node *n);
+void way_free(node *n);
+/* The C thread, between two pieces: Python goes first, if it has to do something on this CPU. */
+void way_make(node *n);
+/* The C thread wants the CPU that we are on. */
+bool way_is_taken(const node *n);
 
 /* ---- standby.c ---- */
 

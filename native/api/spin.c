@@ -67,7 +67,7 @@ static void spin_look(node *n, bool reading)
 bool spin_until(node *n, spin *s, uint64_t most, bool reading, waiter_ready ready, void *context)
 {
     uint64_t now = clock_now(), end = now + most;
-    if (now < s->after)
+    if (now < s->after || way_is_taken(n))
         return false;
     while (now < end) {
         uint64_t before = now;

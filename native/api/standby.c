@@ -223,6 +223,7 @@ static void *standby_main(void *argument)
         if (!move_bytes(n))
             break;
         stand_by(&w, others);
+        way_make(n);
     }
     return NULL;
 }

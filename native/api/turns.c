@@ -13,6 +13,8 @@
 
 #include "io/clock.h"
 
+#define LOCK_PATIENCE NS_PER_MS
+
 /* Nothing is sent any more, nobody waits any longer; the trace stays readable. What is left unread
  * in the sockets must not keep a loop awake that no turn would ever satisfy, nor the C thread: it
  * is woken and ends. Once: the thread may stumble over its own part after somebody else did. */
@@ -67,11 +69,16 @@ static void turns_run(node *n, bool reading)
     }
 }
 
+/* The bell rings when the lock is free: who hears it may get our CPU at once and wants the lock. */
 static void turns_until_free(node *n, bool reading)
 {
     do {
         turns_run(n, reading);
+        bool announce = n->ring_later;
+        n->ring_later = false;
         pthread_mutex_unlock(&n->lock);
+        if (announce)
+            doorbell_ring(&n->bell);
         /* E6: somebody may have asked between the last look and letting go. */
     } while (atomic_load(&n->pending) != 0 && atomic_load(&n->status) != RUDP_BROKEN &&
              pthread_mutex_trylock(&n->lock) == 0);
@@ -82,13 +89,27 @@ void node_unlock(node *n)
     turns_until_free(n, false);
 }
 
+/* Whoever holds the lock may have lost its CPU to us, and what woke us stays there until it has
+ * gone on: who returned at once would come back at once, until its time slice is over. */
+static bool lock_soon(node *n)
+{
+#if defined(__SANITIZE_THREAD__) /* it knows no other */
+    struct timespec until = clock_deadline(CLOCK_REALTIME, LOCK_PATIENCE);
+    return pthread_mutex_timedlock(&n->lock, &until) == 0;
+#else
+    struct timespec until = clock_deadline(CLOCK_MONOTONIC, LOCK_PATIENCE);
+    return pthread_mutex_clocklock(&n->lock, CLOCK_MONOTONIC, &until) == 0;
+#endif
+}
+
 void node_turn(node *n, turn_kind kind, bool reading)
 {
     /* TURN_ALL asks for more than TURN_FLUSH and must not be overwritten by it. */
     uint32_t none = 0, wanted = (uint32_t)kind + 1;
     if (!atomic_compare_exchange_strong(&n->pending, &none, wanted) && kind == TURN_ALL)
         atomic_store(&n->pending, wanted);
-    if (pthread_mutex_trylock(&n->lock) == 0)
+    bool waits = reading || kind == TURN_ALL; /* whoever was woken, not who has submitted */
+    if (pthread_mutex_trylock(&n->lock) == 0 || (waits && lock_soon(n)))
         turns_until_free(n, reading);
 }
 
@@ -96,6 +117,7 @@ static void reader_took(node *n, uint32_t taken, uint32_t queued)
 {
     atomic_store_explicit(&n->reader_thread, (uintptr_t)pthread_self(), memory_order_relaxed);
     atomic_store(&n->queued, queued);
+    way_note(n);
     atomic_fetch_add(&n->ring.taken, taken);
     atomic_store(&n->progressed, true);
     atomic_fetch_add_explicit(&n->moves, 1, memory_order_relaxed);

@@ -72,6 +72,7 @@ static int leader_sleep(node *n, const waiter *w)
                            {.fd = n->loop.connections.epfd, .events = POLLIN},
                            {.fd = n->kick.fd, .events = POLLIN}};
     int result = 0;
+    way_free(n);
     if ((atomic_fetch_or(w->word, WAIT_POLLING) & (WAIT_NEWS | WAIT_LEAD)) == 0) {
         struct timespec left = time_left(w->deadline, clock_now());
         if (ppoll(fds, sizeof fds / sizeof fds[0], &left, NULL) < 0)
@@ -88,6 +89,7 @@ static int leader_round(node *n, waiter *w)
     /* Cleared before looking, so that what is told from here on is not overlooked. */
     atomic_fetch_and(w->word, ~(uint32_t)(WAIT_NEWS | WAIT_LEAD));
     atomic_fetch_add_explicit(&n->moves, 1, memory_order_relaxed);
+    way_note(n);
     bool flush = atomic_exchange(&n->submitted, false);
     node_turn(n, flush ? TURN_FLUSH : TURN_ALL, w->word == &n->reader_word);
     if (w->ready(n, w->context))

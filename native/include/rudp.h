@@ -10,7 +10,8 @@
  *   +-----------------+   +-----------------+
  *
  * Names. A function that may block ends in _wait; only those release the GIL (Rule 1), all others
- * are bounded and never wait for a lock (Rule 2). No function calls back into Python.
+ * are bounded and wait for no lock (Rule 2), a turn a millisecond at most. No function calls back
+ * into Python.
  *
  * Ownership, in four sentences. Bytes passed to rudp_call and rudp_reply are copied before the call
  * returns. Memory named by rudp_memory_new is the core's until the RELEASED event with its token

@@ -20,4 +20,14 @@ static inline uint64_t clock_now(void)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* So long from now on, for waits of the system, which know no boot time. */
+static inline struct timespec clock_deadline(clockid_t clock, uint64_t delay)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    uint64_t then = (uint64_t)now.tv_nsec + delay;
+    return (struct timespec){.tv_sec = now.tv_sec + (time_t)(then / NS_PER_S),
+                             .tv_nsec = (long)(then % NS_PER_S)};
+}
+
 #endif

@@ -100,5 +100,8 @@ PyObject *link_unfinished(PyObject *self, PyObject *unused)
 {
     const link_object *link = (const link_object *)self;
     (void)unused;
-    return PyBool_FromLong(link->taken > 0 || link->woken_count > 0 || link_submitted(link));
+    bool more = link->taken > 0 || link->woken_count > 0 || link_submitted(link);
+    if (!more && link->core != NULL)
+        way_free(link->core);
+    return PyBool_FromLong(more);
 }
