@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PYTHON ?= python3 python3.13 python3.12 python3.11
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SEEDS ?= 200
 FUZZ_SECONDS ?= 60

@@ -23,6 +23,12 @@ import ffi_build
 class BuildNative(build_ext):
     """``build_ext`` that compiles on all cores and rebuilds what changed."""
 
+    def finalize_options(self) -> None:
+        """Always the same folder: an editable installation would compile in a passing one."""
+        super().finalize_options()
+        tag = f"{self.plat_name}-{sys.implementation.cache_tag}"
+        self.build_temp = str(Path("build", f"temp.{tag}"))
+
     def build_extensions(self) -> None:
         """Give the compiler object our ``compile``; force a rebuild when the flags changed."""
         extra = [ext.extra_compile_args for ext in self.extensions]

@@ -267,7 +267,7 @@ static bool open_second(hello_state *h, const message *m, uint8_t *payload, size
                    noise_read_second(&next, m->body, m->size, sealed) &&
                    aead_equal(sealed, m->ids, HELLO_SECOND_IDS);
     if (genuine) {
-        *payload_size = m->size - NOISE_OVERHEAD - HELLO_SECOND_IDS;
+        *payload_size = (size_t)m->size - NOISE_OVERHEAD - HELLO_SECOND_IDS;
         memcpy(payload, sealed + HELLO_SECOND_IDS, *payload_size);
         h->noise = next;
     }
