@@ -95,7 +95,7 @@ def proxied():
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     a = ("127.0.0.1", 9)  # nobody is called there
-    link = Link(a, ("127.0.0.1", port), ("127.1.9.8", 9), ("127.1.8.9", port))
+    link = Link(a, ("127.0.0.1", port), ("127.1.9.8", port), ("127.1.8.9", port))
     streams = Streams([link], 1)
     thread = threading.Thread(target=streams.run)
     thread.start()
