@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rudp.cli.program import run
+from tests.command import run
 
 
 @pytest.mark.parametrize(

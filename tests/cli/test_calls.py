@@ -14,7 +14,7 @@ import pytest
 
 import rudp
 from rudp.cli.calling import parse_argument, percentile, render
-from rudp.cli.program import run
+from tests.command import run
 
 ROOT = Path(rudp.__file__).resolve().parent.parent
 

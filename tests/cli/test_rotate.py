@@ -10,9 +10,9 @@ import pytest
 
 import rudp
 from rudp.admin import allow_rotation
-from rudp.cli.program import run
 from rudp.cli.rotating import rotate_cluster
 from rudp.cli.session import Access, Failure
+from tests.command import run
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 import rudp
 from rudp.cli.serving import add_methods, load, methods_of
+from tests.command import run
 
 
 def one():
@@ -62,8 +63,6 @@ async def test_a_class_is_made_and_a_registering_function_is_called():
 
 
 def test_a_module_that_fails_says_why(tmp_path, monkeypatch, capsys):
-    from rudp.cli.program import run
-
     (tmp_path / "broken_served.py").write_text("1 / 0\n", encoding="utf-8")
     (tmp_path / "needs_served.py").write_text("import no_such_thing_here\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
