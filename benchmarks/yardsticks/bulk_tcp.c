@@ -56,13 +56,26 @@ static void buffers_new(uint8_t **buffer, const settings *s)
         buffer[i] = buffer_new(s->chunk);
 }
 
+static bool stream_congestion(int fd, const char *name)
+{
+    return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
+}
+
+/* As rudp chooses: many systems let only root have another one than their default and reno. */
+static const char *congestion_default(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(fd >= 0, "socket");
+    const char *name = stream_congestion(fd, "cubic") ? "cubic" : "reno";
+    close(fd);
+    return name;
+}
+
 static void stream_tune(int fd, const char *congestion)
 {
     int on = 1;
     check(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0, "TCP_NODELAY");
-    check(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) ==
-              0,
-          "TCP_CONGESTION");
+    check(stream_congestion(fd, congestion), "TCP_CONGESTION");
 }
 
 /* Both ends of one loopback connection: pair[0] dialled, pair[1] was accepted. */
@@ -182,7 +195,7 @@ static settings settings_read(int argc, char **argv)
     options_check(argc, argv, names);
     settings s = {
         .placement = option_text(argc, argv, "--cpu", "free"),
-        .congestion = option_text(argc, argv, "--congestion", "cubic"),
+        .congestion = option_text(argc, argv, "--congestion", congestion_default()),
         .chunk = (size_t)option_number(argc, argv, "--chunk", 4 << 20, 1, 64 << 20),
         .in_flight = (unsigned)option_number(argc, argv, "--in-flight", 8, 1, BUFFERS_MOST),
         .buffers = (unsigned)option_number(argc, argv, "--buffers", 8, 1, BUFFERS_MOST),

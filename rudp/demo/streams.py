@@ -214,5 +214,8 @@ def _limit(sock: socket.socket) -> None:
 
 def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with contextlib.suppress(OSError):  # bbr, a common default, halves the rate of loopback
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+    # bbr, a common default, halves the rate of loopback; some systems allow cubic to root only.
+    for name in (b"cubic", b"reno"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
+            return
