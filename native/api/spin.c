@@ -57,23 +57,25 @@ static void spin_pay(spin *s, uint64_t now, uint64_t lost)
         spin_rest(s, now);
 }
 
-/* Cheaper than a turn, and the lock stays free for those who submit. */
-static void spin_look(node *n, bool reading)
+/* On one CPU the answer is there when the first yield returns, and a turn that receives it is one
+ * system call instead of two. From then on asking is cheaper than a turn, and the lock stays free
+ * for those who submit. */
+static void spin_look(node *n, bool first, bool reading)
 {
-    if (node_has_work(n) || atomic_load(&n->submitted))
+    if (first || node_has_work(n) || atomic_load(&n->submitted))
         node_turn(n, TURN_ALL, reading);
 }
 
 bool spin_until(node *n, spin *s, uint64_t most, bool reading, waiter_ready ready, void *context)
 {
-    uint64_t now = clock_now(), end = now + most;
+    uint64_t begun = clock_now(), now = begun, end = begun + most;
     if (now < s->after || way_is_taken(n))
         return false;
     while (now < end) {
         uint64_t before = now;
         sched_yield();
         now = clock_now();
-        spin_look(n, reading);
+        spin_look(n, before == begun, reading);
         bool found = ready(n, context);
         if (now - before > (found ? SPIN_YIELD_SLICE : SPIN_YIELD_LONG)) {
             spin_pay(s, now, now - before);

@@ -11,7 +11,8 @@
 
 enum { SEND_TRIES = 64 }; /* errors of others met in one flush before the rest waits */
 
-/* P10: never fragments, and never believes the kernel's idea of the path's size. */
+/* P10: never fragments, and never believes the kernel's idea of the path's size. To be told the
+ * local address of each datagram costs the kernel a look at its routes. */
 static bool udp_options(const udp *u)
 {
     int fd = u->fd;
@@ -22,11 +23,11 @@ static bool udp_options(const udp *u)
         socket_set(fd, SOL_SOCKET, SO_SNDBUF, UDP_BUFFER);
     socket_set(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
     if (u->family == 6) {
-        ok = socket_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+        ok = !u->wildcard || socket_set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
         socket_set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
         socket_set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
     } else {
-        ok = socket_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+        ok = !u->wildcard || socket_set(fd, IPPROTO_IP, IP_PKTINFO, 1);
     }
     /* An IPv6 socket carries IPv4 too, and has the options of both. */
     socket_set(fd, IPPROTO_IP, IP_RECVERR, 1);
@@ -128,7 +129,7 @@ size_t udp_receive(udp *u)
         d->bytes = u->in.bytes[i];
         d->size = m->msg_len; /* cut at UDP_SLOT, over the budget: no packet, for the engine */
         d->remote = address_of_socket(&u->in.names[i]);
-        d->local = (address){0};
+        d->local = u->wildcard ? (address){0} : u->local;
         udp_read_control(u, &m->msg_hdr, &d->local);
         m->msg_hdr.msg_namelen = sizeof u->in.names[i];
         m->msg_hdr.msg_controllen = UDP_CONTROL;
