@@ -195,34 +195,33 @@ class Dispatcher(abc.ABC):
             self._refuse(ident, REFUSE_CLOSING)
         elif made + left < node_clock():  # it lay here while Python was away (section 3)
             self._refuse(ident, REFUSE_LATE)
-        elif method.inline:
-            self._run_inline(method, (ident, method.name, made + left, self, peer), data)
         else:
             request = Request(ident, method.name, made + left, self, peer)
-            if method.threaded:
+            if method.inline:
+                self._run_inline(method, request, data)
+            elif method.threaded:
                 self._running[ident] = request
                 self._workers().submit(self._run_in_thread, method, request, data)
             else:
                 self._run_on_loop(method, request, data)
 
-    def _run_inline(
-        self, method: Method, about: tuple[int, str, int, Any, int], data: bytes | memoryview
-    ) -> None:
+    def _run_inline(self, method: Method, request: Request, data: bytes | memoryview) -> None:
+        request.open = False  # it has returned before anything it started runs
         try:
             args, kwargs = self._codec.decode_arguments(data, pickled=method.pickle)
         except SerializationError as error:
-            self._undecodable(about[0], about[1], error)
+            self._undecodable(request.id, request.method, error)
             return
         try:
             # A context of its own, so that nothing a handler sets is seen by the next one.
             result = contextvars.copy_context().run(
-                call_with_request, about, method.function, args, kwargs
+                call_with_request, request, method.function, args, kwargs
             )
         except BaseException as error:
-            if self._answer_error(about[0], error):
+            if self._answer_error(request.id, error):
                 raise
         else:
-            self._answer(about[0], result, method.pickle)
+            self._answer(request.id, result, method.pickle)
 
     def _answer(self, ident: int, result: Any, pickle: bool) -> None:  # noqa: FBT001
         """End a request with this value, or with why it cannot be sent."""

@@ -60,6 +60,7 @@ def _second_module(name: str) -> Any:
 
 link = _second_module("rudp._link")
 Link = link.Link
+RequestFields: Any = link.Request
 Coroutine.register(link.Call)
 Coroutine.register(link.Service)
 

@@ -17,7 +17,10 @@ import contextvars
 import sys
 import types
 import weakref
-from asyncio import _get_running_loop  # the running loop or None: one call says thread and loop
+from asyncio import (
+    _get_running_loop,  # the running loop or None: one call says thread and loop
+    tasks,
+)
 from collections.abc import Callable, Coroutine
 from threading import active_count, get_ident
 from time import monotonic
@@ -46,9 +49,9 @@ from rudp._serving import (
     Request,
     bind_request,
     bound_request,
-    call_with_request,
     limited,
 )
+from rudp._spare_task import InContext, SpareTask
 from rudp._threads import in_thread
 
 RAW, ENDED, FAILED = _lib.link.RAW, _lib.link.ENDED, _lib.link.FAILED
@@ -111,8 +114,9 @@ class Node(Endpoint[Peer]):
             *(loop, getattr(loop, "_ready", (None,)), self._simple, self._running),
             None if EAGER else getattr(loop, "__dict__", None),
             *(asyncio.Task, options, types.CoroutineType),
-            *(call_with_request, bound_request, bind_request, Request),
-            contextvars.copy_context,
+            *(tasks._enter_task, tasks._leave_task, weakref.getweakrefcount),
+            *(contextvars.copy_context, bound_request, bind_request, Request),
+            *(SpareTask, InContext),
         )
         timeout = _microseconds(config.timeout)
         return _lib.Link(*core.addresses(), timeout, config.calls, wide, parts)

@@ -18,8 +18,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
+from rudp import _lib
 from rudp._errors import ConfigError
 
 TRACEBACK_MAX = 16 * 1024  # characters: the innermost frames are kept
@@ -60,26 +61,17 @@ class Method:
         return f"<Method {self.name!r} {self.kind.value}>"
 
 
-class Peers(Protocol):
-    """Who knows the handles of peers: a node."""
-
-    def peer_of(self, ident: int) -> Any:
-        """The peer with this id."""
-
-
-class Request:
+class Request(_lib.RequestFields):  # type: ignore[misc]
     """What a handler may know about the call it serves; see ``current_request``."""
 
-    __slots__ = ("_expires", "_node", "_peer_id", "cancelled", "id", "method", "open")
-
-    def __init__(self, ident: int, method: str, expires: int, node: Peers, peer: int) -> None:
-        self.id = ident
-        self.method = method
-        self.open = True  # until the reply is sent
-        self.cancelled = False
-        self._expires = expires
-        self._node = node
-        self._peer_id = peer
+    __slots__ = tuple[str, ...]()  # none but the fields of the base, which a checker cannot see
+    id: int
+    method: str
+    open: bool  # until the reply is sent
+    cancelled: bool
+    _expires: int
+    _node: Any
+    _peer_id: int
 
     @property
     def peer(self) -> Any:
@@ -100,19 +92,16 @@ class Request:
         return f"<Request {self.method!r} remaining={self.remaining:.3f}s>"
 
 
-About = Request | tuple[int, str, int, Any, int]
-"""A request, or what makes one: inline functions are too short to make it before they ask."""
-
-_request: contextvars.ContextVar[About] = contextvars.ContextVar("rudp_request")
+_request: contextvars.ContextVar[Request] = contextvars.ContextVar("rudp_request")
 bind_request = _request.set
 bound_request = _request.get
 
 
 def call_with_request(
-    about: About, function: Callable[..., Any], args: Any, kwargs: dict[str, Any] | None
+    request: Request, function: Callable[..., Any], args: Any, kwargs: dict[str, Any] | None
 ) -> Any:
     """Call a plain function that may ask for its request."""
-    bind_request(about)
+    bind_request(request)
     return function(*args, **kwargs) if kwargs else function(*args)
 
 
@@ -122,14 +111,9 @@ def current_request() -> Request:
     Works in coroutines, plain functions and inline functions, and in tasks they start. Raises
     ``LookupError`` outside of a handler.
     """
-    about = bound_request(None)
-    if about is None:
+    request = bound_request(None)
+    if request is None:
         raise LookupError("current_request() was called outside of a handler")
-    if isinstance(about, Request):
-        return about
-    request = Request(*about)
-    request.open = False  # an inline function has returned before anything it started runs
-    bind_request(request)
     return request
 
 
@@ -141,7 +125,7 @@ def node_clock() -> int:
 def limited(timeout: float) -> float:
     """``timeout``, but not beyond the deadline of the request that is being served."""
     request = bound_request(None)
-    if isinstance(request, Request) and request.open:
+    if request is not None and request.open:
         remaining = request.remaining
         if remaining < timeout:
             return max(remaining, 0.0)

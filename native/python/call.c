@@ -226,6 +226,12 @@ void call_settle(call_object *call, call_state state, PyObject *data)
     replace(&call->data, data);
 }
 
+void call_offer(call_object *call)
+{
+    call->state = CALL_VALUE;
+    call->started = call->blocking = true;
+}
+
 static PyObject *call_settle_method(PyObject *self, PyObject *args)
 {
     int state;

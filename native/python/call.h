@@ -45,6 +45,8 @@ call_object *call_new(PyObject *node, PyObject *loop, PyObject *peer, PyObject *
                       uint64_t handle);
 /* It has ended; takes over the reference. */
 void call_settle(call_object *call, call_state state, PyObject *data);
+/* What a task's coroutine gives out to wait until it is resumed, and for nothing else. */
+void call_offer(call_object *call);
 /* Step the task that waits, if one does already. False with an exception set. */
 bool call_resume(call_object *call);
 

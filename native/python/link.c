@@ -146,8 +146,8 @@ static PyObject *link_start(PyObject *self, PyObject *args)
     unsigned long long id;
     PyObject *given;
     int pickled;
-    if (!PyArg_ParseTuple(args, "OOKOOOp", &job.node, &job.request, &id, &job.function, &given,
-                          &job.kwargs, &pickled))
+    if (!PyArg_ParseTuple(args, "OO!KOOOp", &job.node, link->request_class, &job.request, &id,
+                          &job.function, &given, &job.kwargs, &pickled))
         return NULL;
     if (job.kwargs == Py_None)
         job.kwargs = NULL;
@@ -166,6 +166,7 @@ static PyObject *link_close(PyObject *self, PyObject *unused)
     (void)unused;
     link->core = NULL;
     link->simple = false;
+    spare_drop(&link->spare);
     return PyLong_FromUnsignedLong(link->taken);
 }
 
@@ -174,19 +175,23 @@ static PyObject *link_close(PyObject *self, PyObject *unused)
 /* The fields that hold something of Python's, in the order in which `Link` gets them. */
 static PyObject **link_part(link_object *link, unsigned index)
 {
-    PyObject **parts[] = {&link->loop,          &link->others,       &link->methods,
-                          &link->running,       &link->loop_fields,  &link->task,
-                          &link->task_options,  &link->coroutine,    &link->call_with_request,
-                          &link->bound_request, &link->bind_request, &link->request_class,
-                          &link->copy_context,  &link->catch,        &link->step,
-                          &link->step_context};
+    PyObject **parts[] = {
+        &link->loop,          &link->others,       &link->methods,       &link->running,
+        &link->loop_fields,   &link->task,         &link->task_options,  &link->coroutine,
+        &link->enter_task,    &link->leave_task,   &link->count_weak,    &link->copy_context,
+        &link->bound_request, &link->bind_request, &link->request_class, &link->spare_class,
+        &link->in_context,    &link->catch,        &link->inline_run,    &link->first_run,
+        &link->step,          &link->step_context, &link->spare.task,    &link->spare.service};
     return index < sizeof parts / sizeof parts[0] ? parts[index] : NULL;
 }
 
-enum { LINK_PARTS_GIVEN = 13 };
+enum { LINK_PARTS_GIVEN = 17 };
 
 static PyMethodDef catch_method = {"call_soon", (PyCFunction)(void (*)(void))service_catch,
                                    METH_FASTCALL | METH_KEYWORDS, "Keeps a task's first step."};
+static PyMethodDef inline_method = {"inline_run", (PyCFunction)(void (*)(void))inline_run,
+                                    METH_FASTCALL, "Runs an inline function."};
+static PyMethodDef first_method = {"first_run", first_run, METH_O, "Does a first step."};
 
 /* Link(core, events, arena, timeout in us, limit of calls, whether simple, parts) */
 static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
@@ -215,7 +220,9 @@ static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
         *link_part(link, i) = Py_NewRef(PyTuple_GetItem(parts, i));
     table_init(&link->table, limit);
     link->catch = PyCFunction_New(&catch_method, (PyObject *)link);
-    if (link->catch == NULL)
+    link->inline_run = PyCFunction_New(&inline_method, (PyObject *)link);
+    link->first_run = PyCFunction_New(&first_method, (PyObject *)link);
+    if (link->catch == NULL || link->inline_run == NULL || link->first_run == NULL)
         Py_CLEAR(link);
     return (PyObject *)link;
 }
@@ -227,6 +234,7 @@ static int link_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     for (unsigned i = 0; (part = link_part(link, i)) != NULL; i++)
         Py_VISIT(*part);
+    Py_VISIT(link->spare.call);
     for (uint32_t i = 0; i < link->table.count; i++)
         Py_VISIT(link->table.places[i].call);
     for (uint32_t i = link->woken_at; i < link->woken_count; i++)
@@ -243,6 +251,7 @@ static int link_clear(PyObject *self)
         Py_CLEAR(link->woken[link->woken_at]);
     for (unsigned i = 0; (part = link_part(link, i)) != NULL; i++)
         Py_CLEAR(*part);
+    Py_CLEAR(link->spare.call);
     return 0;
 }
 

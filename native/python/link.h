@@ -25,6 +25,7 @@
 #define RUDP_PYTHON_LINK_H
 
 #include "python/call.h"
+#include "python/request.h"
 
 #include "include/rudp.h"
 
@@ -45,6 +46,13 @@ typedef struct {
     uint32_t free_count;
 } link_table;
 
+/* A task that waits for the call, which is not one, so that whoever steps it may resume it. */
+typedef struct {
+    PyObject *task, *service;
+    call_object *call;
+    Py_ssize_t references; /* to the task; 0: not counted yet */
+} spare_task;
+
 typedef struct {
     PyObject_HEAD rudp_node *core;
     const rudp_event *events;
@@ -53,11 +61,15 @@ typedef struct {
     PyObject *others;  /* what the loop has to do at once; of one that does not tell: never empty */
     PyObject *methods; /* name in bytes: (function, name, whether it is a coroutine function) */
     PyObject *running; /* id of a request: its task */
-    PyObject *call_with_request, *bound_request, *bind_request, *request_class; /* _serving.py's */
-    PyObject *copy_context, *coroutine, *task, *task_options;                   /* Python's own */
-    PyObject *loop_fields;         /* where to catch a task's first step; None: nowhere */
-    PyObject *catch;               /* what catches it */
-    PyObject *step, *step_context; /* and what was caught */
+    PyObject *bound_request, *bind_request, *request_class;   /* _serving.py's */
+    PyObject *copy_context, *coroutine, *task, *task_options; /* Python's own */
+    PyObject *enter_task, *leave_task, *count_weak;           /* and these */
+    PyObject *spare_class, *in_context;                       /* _spare_task.py's */
+    PyObject *loop_fields;            /* where to catch a task's first step; None: nowhere */
+    PyObject *catch;                  /* what catches it */
+    PyObject *step, *step_context;    /* and what was caught */
+    PyObject *inline_run, *first_run; /* what runs in a request's context: an inline function, */
+    spare_task spare;                 /* and a first step, whose task is this */
     link_table table;
     call_object *woken[LINK_BATCH]; /* have ended, to be resumed */
     uint32_t woken_at, woken_count;
@@ -97,6 +109,8 @@ PyObject *link_unfinished(PyObject *self, PyObject *unused);
 /* Serves a request whose arguments are simple, inline or as a task. 1: done, or under way; 0: not
  * such a one; -1: an exception that is the program's, not the caller's. */
 int link_serve(link_object *link, PyObject *node, const rudp_event *e);
+/* What runs in the context of a request: inline_run(request, function, args). */
+PyObject *inline_run(PyObject *self, PyObject *const *args, Py_ssize_t count);
 /* Ends a request with a value, or with the exception that is set; -1: an exception goes on. */
 int link_reply(link_object *link, PyObject *node, uint64_t id, PyObject *value, bool pickled);
 int link_reply_error(link_object *link, PyObject *node, uint64_t id);

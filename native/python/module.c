@@ -1,5 +1,6 @@
 /* module.c - "how does Python come by all this?" As rudp._link, a second module in the file of
  * rudp._native: both stand on the same core, which so exists once. */
+#include "python/request.h"
 #include "python/scalars.h"
 #include "python/service.h"
 
@@ -55,8 +56,8 @@ PyMODINIT_FUNC PyInit__link(void);
 PyMODINIT_FUNC PyInit__link(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL &&
-        !(call_type_add(module) && service_type_add(module) && link_type_add(module)))
+    if (module != NULL && !(call_type_add(module) && request_type_add(module) &&
+                            service_type_add(module) && link_type_add(module)))
         Py_CLEAR(module);
     if (module != NULL && (PyModule_AddIntConstant(module, "RAW", CALL_RAW) != 0 ||
                            PyModule_AddIntConstant(module, "ENDED", CALL_ENDED) != 0 ||

@@ -25,22 +25,29 @@ static PyObject *arguments_of(const link_object *link, const rudp_event *e)
     return args;
 }
 
+/* inline_run(request, function, args) */
+PyObject *inline_run(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    const link_object *link = (const link_object *)self;
+    (void)count;
+    PyObject *bound = PyObject_CallFunctionObjArgs(link->bind_request, args[0], NULL);
+    Py_XDECREF(bound);
+    return bound == NULL ? NULL : PyObject_Call(args[1], args[2], NULL);
+}
+
 /* In a context of its own, so that nothing a handler sets is seen by the next one. */
-static PyObject *method_run(const link_object *link, PyObject *node, const rudp_event *e,
-                            PyObject *method, PyObject *args)
+static PyObject *method_run(const link_object *link, request_object *request, PyObject *function,
+                            PyObject *args)
 {
     static PyObject *run;
     if (run == NULL && (run = PyUnicode_InternFromString("run")) == NULL)
         return NULL;
-    PyObject *function = PyTuple_GetItem(method, 0), *name = PyTuple_GetItem(method, 1);
-    PyObject *about = Py_BuildValue("(KOKOI)", e->id, name, e->made + e->deadline, node, e->peer);
-    PyObject *context = about == NULL ? NULL : PyObject_CallNoArgs(link->copy_context);
+    PyObject *context = PyObject_CallNoArgs(link->copy_context);
     PyObject *result = NULL;
     if (context != NULL)
-        result = PyObject_CallMethodObjArgs(context, run, link->call_with_request, about, function,
-                                            args, Py_None, NULL);
+        result = PyObject_CallMethodObjArgs(context, run, link->inline_run, (PyObject *)request,
+                                            function, args, NULL);
     Py_XDECREF(context);
-    Py_XDECREF(about);
     return result;
 }
 
@@ -82,33 +89,38 @@ int link_reply_error(link_object *link, PyObject *node, uint64_t id)
     return done == NULL || goes_on ? -1 : 1;
 }
 
-static int serve_inline(link_object *link, PyObject *node, const rudp_event *e, PyObject *method,
-                        PyObject *args)
+static int serve_inline(link_object *link, PyObject *node, request_object *request,
+                        PyObject *function, PyObject *args)
 {
-    PyObject *result = method_run(link, node, e, method, args);
+    request->open = false;
+    PyObject *result = method_run(link, request, function, args);
     if (result == NULL)
-        return link_reply_error(link, node, e->id);
-    int served = link_reply(link, node, e->id, result, false);
+        return link_reply_error(link, node, request->id);
+    int served = link_reply(link, node, request->id, result, false);
     Py_DECREF(result);
     return served;
 }
 
-static int serve_by_task(link_object *link, PyObject *node, const rudp_event *e, PyObject *method,
-                         PyObject *args)
+/* method: (function, name, whether it is a coroutine function) */
+static int serve(link_object *link, PyObject *node, const rudp_event *e, PyObject *method,
+                 PyObject *args)
 {
-    PyObject *request =
-        PyObject_CallFunction(link->request_class, "KOKOI", e->id, PyTuple_GetItem(method, 1),
-                              e->made + e->deadline, node, e->peer);
+    PyObject *function = PyTuple_GetItem(method, 0), *name = PyTuple_GetItem(method, 1);
+    request_object *request = request_new(link->request_class, name, node);
     if (request == NULL)
         return -1;
-    service_job job = {.node = node,
-                       .request = request,
-                       .function = PyTuple_GetItem(method, 0),
-                       .args = args,
-                       .id = e->id};
-    bool ok = service_start(link, &job);
+    request->id = e->id;
+    request->expires = e->made + e->deadline;
+    request->peer = e->peer;
+    service_job job = {
+        .node = node, .request = request, .function = function, .args = args, .id = e->id};
+    int served;
+    if (PyTuple_GetItem(method, 2) == Py_True)
+        served = service_start(link, &job) ? 1 : -1;
+    else
+        served = serve_inline(link, node, request, function, args);
     Py_DECREF(request);
-    return ok ? 1 : -1;
+    return served;
 }
 
 int link_serve(link_object *link, PyObject *node, const rudp_event *e)
@@ -120,8 +132,7 @@ int link_serve(link_object *link, PyObject *node, const rudp_event *e)
     PyObject *args = method == NULL ? NULL : arguments_of(link, e);
     int served = 0;
     if (args != NULL)
-        served = PyTuple_GetItem(method, 2) == Py_True ? serve_by_task(link, node, e, method, args)
-                                                       : serve_inline(link, node, e, method, args);
+        served = serve(link, node, e, method, args);
     Py_XDECREF(method);
     Py_XDECREF(args);
     return served;

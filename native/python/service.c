@@ -1,17 +1,11 @@
 /* service.c - a coroutine around a method's coroutine, that ends with a reply. */
 #include "python/service.h"
 
+#include <stddef.h>
+#include <string.h>
 #include <structmember.h>
 
 #include "wire/status.h"
-
-typedef struct {
-    PyObject_HEAD link_object *link;
-    PyObject *node, *request, *function, *args, *kwargs;
-    PyObject *inner; /* the method's coroutine, once it has begun */
-    uint64_t id;
-    char pickled, entered, finished;
-} service_object;
 
 static PyTypeObject *service_type;
 
@@ -21,8 +15,7 @@ static PyTypeObject *service_type;
 static bool service_close_request(service_object *s)
 {
     s->finished = true;
-    if (PyObject_SetAttrString(s->request, "open", Py_False) != 0)
-        return false;
+    s->request->open = false;
     if (!s->entered)
         return true; /* still in the round that read it, which flushes */
     PyObject *done = PyObject_CallMethod(s->node, "_served", "(K)", s->id);
@@ -77,7 +70,8 @@ static PyObject *steps_of(const service_object *s, PyObject *made)
 
 static bool service_begin(service_object *s)
 {
-    PyObject *bound = PyObject_CallFunctionObjArgs(s->link->bind_request, s->request, NULL);
+    PyObject *bound =
+        PyObject_CallFunctionObjArgs(s->link->bind_request, (PyObject *)s->request, NULL);
     Py_XDECREF(bound);
     PyObject *made = bound == NULL ? NULL : PyObject_Call(s->function, s->args, s->kwargs);
     s->inner = made == NULL ? NULL : steps_of(s, made);
@@ -91,19 +85,54 @@ static bool service_goes_on(const service_object *s)
     return !s->finished;
 }
 
-static PySendResult service_send(PyObject *self, PyObject *sent, PyObject **result)
+/* What a step by hand, or being idle, has left to tell the task. */
+static PySendResult service_tell(service_object *s, PyObject **result)
 {
-    service_object *s = (service_object *)self;
-    if (!service_goes_on(s)) {
-        *result = NULL;
-        return PYGEN_ERROR;
+    *result = s->waits;
+    s->waits = NULL;
+    if (*result != NULL)
+        return PYGEN_NEXT;
+    s->untold = false;
+    PyObject *error = s->error;
+    s->error = NULL;
+    if (error == NULL) {
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
     }
+    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_DECREF(error);
+    return PYGEN_ERROR;
+}
+
+static PySendResult service_step(service_object *s, PyObject *sent, PyObject **result)
+{
     if (s->inner == NULL && !service_begin(s))
         return service_raised(s, result);
     switch (PyIter_Send(s->inner, sent, result)) {
     case PYGEN_RETURN: return service_returned(s, *result, result);
     case PYGEN_ERROR: return service_raised(s, result);
     default: return PYGEN_NEXT;
+    }
+}
+
+static PySendResult service_send(PyObject *self, PyObject *sent, PyObject **result)
+{
+    service_object *s = (service_object *)self;
+    if (s->waits != NULL || s->untold)
+        return service_tell(s, result);
+    if (service_goes_on(s))
+        return service_step(s, sent, result);
+    *result = NULL;
+    return PYGEN_ERROR;
+}
+
+bool service_step_by_hand(service_object *s)
+{
+    PyObject *result;
+    switch (service_step(s, Py_None, &result)) {
+    case PYGEN_NEXT: s->waits = result; return true;
+    case PYGEN_RETURN: Py_DECREF(result); return true;
+    default: return false;
     }
 }
 
@@ -124,7 +153,7 @@ static PyObject *service_send_method(PyObject *self, PyObject *sent)
     return said(how, result);
 }
 
-static PyObject *service_step(PyObject *self)
+static PyObject *service_next(PyObject *self)
 {
     return service_send_method(self, Py_None);
 }
@@ -142,22 +171,49 @@ static PyObject *stop_value(void)
     return value;
 }
 
+/* throw(error), or as of old throw(type, error, traceback). */
+static void raise_given(PyObject *type, PyObject *error)
+{
+    if (PyExceptionInstance_Check(type))
+        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
+    else
+        PyErr_SetObject(type, error);
+}
+
+/* The task was cancelled in a step by hand, so what that waits for would have been, too. */
+static void service_forgo(service_object *s)
+{
+    PyObject *done = PyObject_CallMethod(s->waits, "cancel", NULL);
+    if (done == NULL) /* not everything that can be waited for can be cancelled */
+        PyErr_Clear();
+    Py_XDECREF(done);
+    Py_CLEAR(s->waits);
+}
+
 static PyObject *service_throw(PyObject *self, PyObject *args)
 {
     service_object *s = (service_object *)self;
     PyObject *type, *error = NULL, *traceback = NULL, *result = NULL;
-    if (!PyArg_ParseTuple(args, "O|OO", &type, &error, &traceback) || !service_goes_on(s))
+    if (!PyArg_ParseTuple(args, "O|OO", &type, &error, &traceback))
         return NULL;
+    if (s->idle || s->untold) { /* no method is left to throw it into */
+        s->finished = true;
+        s->untold = s->idle = false;
+        raise_given(type, error);
+        return NULL;
+    }
+    if (!service_goes_on(s))
+        return NULL;
+    if (s->waits != NULL)
+        service_forgo(s);
     if (s->inner != NULL) {
         PyObject *throw = PyObject_GetAttrString(s->inner, "throw");
         PyObject *out = throw == NULL ? NULL : PyObject_Call(throw, args, NULL);
         Py_XDECREF(throw);
         if (out != NULL)
             return out;
-    } else if (PyExceptionInstance_Check(type)) {
-        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
     } else {
-        PyErr_SetObject(type, error);
+        raise_given(type, error);
     }
     PyObject *value = PyErr_ExceptionMatches(PyExc_StopIteration) ? stop_value() : NULL;
     PySendResult how =
@@ -178,33 +234,44 @@ static PyObject *service_close(PyObject *self, PyObject *unused)
 
 /* ---- as an object ---- */
 
-PyObject *service_new(link_object *link, const service_job *job)
+void service_fill(service_object *s, const service_job *job)
+{
+    s->node = Py_NewRef(job->node);
+    s->request = (request_object *)Py_NewRef((PyObject *)job->request);
+    s->function = Py_NewRef(job->function);
+    s->args = Py_NewRef(job->args);
+    s->kwargs = Py_XNewRef(job->kwargs);
+    s->id = job->id;
+    s->pickled = (char)job->pickled;
+    s->entered = s->finished = s->untold = s->idle = s->looked = false;
+}
+
+void service_empty(service_object *s)
+{
+    s->idle = true;
+    Py_CLEAR(s->inner);
+    Py_CLEAR(s->waits);
+    Py_CLEAR(s->context);
+    Py_CLEAR(s->error);
+    Py_CLEAR(s->node);
+    Py_CLEAR(s->request);
+    Py_CLEAR(s->function);
+    Py_CLEAR(s->args);
+    Py_CLEAR(s->kwargs);
+}
+
+service_object *service_new(link_object *link, const service_job *job)
 {
     service_object *s = PyObject_GC_New(service_object, service_type);
     if (s == NULL)
         return NULL;
+    memset((char *)s + sizeof(PyObject), 0, sizeof *s - sizeof(PyObject));
     s->link = (link_object *)Py_NewRef((PyObject *)link);
-    s->node = Py_NewRef(job->node);
-    s->request = Py_NewRef(job->request);
-    s->function = Py_NewRef(job->function);
-    s->args = Py_NewRef(job->args);
-    s->kwargs = Py_XNewRef(job->kwargs);
-    s->inner = NULL;
-    s->id = job->id;
-    s->pickled = (char)job->pickled;
-    s->entered = s->finished = false;
+    s->idle = true;
+    if (job != NULL)
+        service_fill(s, job);
     PyObject_GC_Track(s);
-    return (PyObject *)s;
-}
-
-void service_enter(PyObject *service)
-{
-    ((service_object *)service)->entered = true;
-}
-
-bool service_is_finished(PyObject *service)
-{
-    return ((service_object *)service)->finished;
+    return s;
 }
 
 /* cr_frame and the like, of the method's own coroutine: for those who ask where a task stands. */
@@ -225,19 +292,16 @@ static int service_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(s->args);
     Py_VISIT(s->kwargs);
     Py_VISIT(s->inner);
+    Py_VISIT(s->waits);
+    Py_VISIT(s->context);
+    Py_VISIT(s->error);
     return 0;
 }
 
 static int service_clear(PyObject *self)
 {
-    service_object *s = (service_object *)self;
-    Py_CLEAR(s->inner);
-    Py_CLEAR(s->node);
-    Py_CLEAR(s->request);
-    Py_CLEAR(s->function);
-    Py_CLEAR(s->args);
-    Py_CLEAR(s->kwargs);
-    Py_CLEAR(s->link);
+    service_empty((service_object *)self);
+    Py_CLEAR(((service_object *)self)->link);
     return 0;
 }
 
@@ -259,6 +323,9 @@ static PyMethodDef service_methods[] = {
 
 static PyMemberDef service_members[] = {
     {"request", T_OBJECT_EX, offsetof(service_object, request), READONLY, NULL},
+    {"context", T_OBJECT_EX, offsetof(service_object, context), READONLY, NULL},
+    {"idle", T_BOOL, offsetof(service_object, idle), READONLY, NULL},
+    {"looked", T_BOOL, offsetof(service_object, looked), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -281,7 +348,7 @@ static PyType_Slot service_slots[] = {
     {Py_tp_members, service_members},
     {Py_tp_getset, service_getters},
     {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, service_step},
+    {Py_tp_iternext, service_next},
     {Py_am_await, PyObject_SelfIter},
     {Py_am_send, service_send},
     {0, NULL},

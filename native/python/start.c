@@ -32,12 +32,18 @@ PyObject *service_catch(PyObject *self, PyObject *const *args, Py_ssize_t count,
     return Py_NewRef(Py_None);
 }
 
-/* Task(service, loop=loop), and eager_start=True where that exists. */
-static PyObject *task_make(link_object *link, PyObject *service)
+/* Task(service, loop=loop), with context=, and eager_start=True where that exists. */
+static PyObject *task_make(link_object *link, PyObject *class, PyObject *service, PyObject *context)
 {
     PyObject *args = PyTuple_Pack(1, service);
-    PyObject *task = args == NULL ? NULL : PyObject_Call(link->task, args, link->task_options);
+    PyObject *options =
+        context == NULL ? Py_NewRef(link->task_options) : PyDict_Copy(link->task_options);
+    PyObject *task = NULL;
+    if (options != NULL &&
+        (context == NULL || PyDict_SetItemString(options, "context", context) == 0))
+        task = args == NULL ? NULL : PyObject_Call(class, args, options);
     Py_XDECREF(args);
+    Py_XDECREF(options);
     return task;
 }
 
@@ -56,16 +62,17 @@ static bool step_run(link_object *link)
 }
 
 /* Somebody else may have put a method of his own there: it stays. */
-static PyObject *task_make_caught(link_object *link, PyObject *service)
+static PyObject *task_make_caught(link_object *link, PyObject *class, PyObject *service,
+                                  PyObject *context)
 {
     static PyObject *name;
     if (name == NULL && (name = PyUnicode_InternFromString("call_soon")) == NULL)
         return NULL;
     if (PyDict_GetItemWithError(link->loop_fields, name) != NULL)
-        return task_make(link, service);
+        return task_make(link, class, service, context);
     if (PyErr_Occurred() || PyDict_SetItem(link->loop_fields, name, link->catch) != 0)
         return NULL;
-    PyObject *task = task_make(link, service);
+    PyObject *task = task_make(link, class, service, context);
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     if (PyDict_DelItem(link->loop_fields, name) != 0)
@@ -78,31 +85,42 @@ static PyObject *task_make_caught(link_object *link, PyObject *service)
     return task;
 }
 
-/* The task goes on: who cancels the request finds it. */
-static bool task_keep(link_object *link, PyObject *service, PyObject *task, uint64_t id)
+bool task_start(link_object *link, PyObject *class, service_object *s, PyObject *context,
+                PyObject **task)
 {
-    PyObject *key = PyLong_FromUnsignedLongLong(id);
-    bool ok = key != NULL && PyDict_SetItem(link->running, key, task) == 0;
+    bool catching = link->loop_fields != Py_None && !link->deferred;
+    *task = catching ? task_make_caught(link, class, (PyObject *)s, context)
+                     : task_make(link, class, (PyObject *)s, context);
+    return *task != NULL && step_run(link);
+}
+
+bool task_keep(service_object *s, PyObject *task)
+{
+    PyObject *key = PyLong_FromUnsignedLongLong(s->id);
+    bool ok = key != NULL && PyDict_SetItem(s->link->running, key, task) == 0;
     Py_XDECREF(key);
-    service_enter(service);
+    s->entered = true;
+    return ok;
+}
+
+static bool service_start_task(link_object *link, const service_job *job)
+{
+    service_object *s = service_new(link, job);
+    if (s == NULL)
+        return false;
+    PyObject *task;
+    bool ok = task_start(link, link->task, s, NULL, &task);
+    if (task == NULL && !s->finished) /* nobody will serve it */
+        ok = link_reply_error(link, job->node, job->id) >= 0;
+    else if (ok && !s->finished)
+        ok = task_keep(s, task);
+    Py_XDECREF(task);
+    Py_DECREF((PyObject *)s);
     return ok;
 }
 
 bool service_start(link_object *link, const service_job *job)
 {
-    PyObject *service = service_new(link, job);
-    if (service == NULL)
-        return false;
-    bool catching = link->loop_fields != Py_None && !link->deferred;
-    PyObject *task = catching ? task_make_caught(link, service) : task_make(link, service);
-    bool ok = task != NULL ? step_run(link) : service_is_finished(service);
-    if (task == NULL && !ok) /* nobody will serve it */
-        ok = link_reply_error(link, job->node, job->id) >= 0;
-    else if (task == NULL)
-        ok = false; /* it began at once, and is meant to end the program */
-    else if (ok && !service_is_finished(service))
-        ok = task_keep(link, service, task, job->id);
-    Py_XDECREF(task);
-    Py_DECREF(service);
-    return ok;
+    return !link->deferred && spare_ready(link) ? first_step(link, job)
+                                                : service_start_task(link, job);
 }

@@ -12,7 +12,7 @@ import rudp
 
 CALLS = 20_000
 AT_ONCE = 100
-KINDS = ("Call", "Service", "Request", "Task", "Context", "coroutine", "StopIteration")
+KINDS = ("Call", "Service", "Request", "Task", "SpareTask", "Context", "coroutine", "StopIteration")
 GROWTH = 24 * 1024  # KiB: what an allocator may do; a leak of 20,000 calls of any kind is more
 SPARE = 60  # references to what is shared: caches and frames come and go
 
@@ -48,6 +48,15 @@ def register(node):
         await asyncio.sleep(0)
         return value
 
+    async def looked(value):
+        assert asyncio.current_task().cancelling() == 0
+        return value
+
+    async def looked_later(value):
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0)
+            return value
+
     async def fail():
         raise Marker(word)
 
@@ -55,7 +64,7 @@ def register(node):
         await asyncio.Event().wait()
 
     node.register("inline", lambda v: v, inline=True)
-    for function in (coroutine, later, fail, forever):
+    for function in (coroutine, later, looked, looked_later, fail, forever):
         node.register(function.__name__, function)
 
 
@@ -63,6 +72,8 @@ WAYS = {
     "inline": lambda peer: peer.call("inline", b"some bytes"),
     "coroutine": lambda peer: peer.call("coroutine", None),
     "later": lambda peer: peer.call("later", "some text"),
+    "looked at": lambda peer: peer.call("looked", "some text"),
+    "looked at, later": lambda peer: peer.call("looked_later", "some text"),
     "not simple": lambda peer: peer.call("inline", [1, 2]),
     "failing": lambda peer: failing(peer, "fail"),
     "unknown": lambda peer: failing(peer, "unknown"),
@@ -85,7 +96,9 @@ async def many(peers, way, count):
         await asyncio.gather(*(way(peers[n % 2]) for n in range(AT_ONCE)))
 
 
-async def still(nodes, wait):
+async def still(nodes, peers, wait):
+    for peer in peers:
+        await peer.call("coroutine", None)  # so that each node has an idle task
     await wait(lambda: not any(node._running or node._link.open() for node in nodes))
     await asyncio.sleep(0.05)
 
@@ -99,11 +112,11 @@ async def test_nothing_stays_behind(wait):
         for way in WAYS.values():
             await many(peers, way, 10 * AT_ONCE)
         for name, way in WAYS.items():
-            await still(nodes, wait)
+            await still(nodes, peers, wait)
             before, counts = objects(), references()
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             await many(peers, way, CALLS)
-            await still(nodes, wait)
+            await still(nodes, peers, wait)
             assert objects() == before, name
             grown = [now - was for was, now in zip(counts, references(), strict=True)]
             assert max(grown) < SPARE, (name, grown)

@@ -23,9 +23,11 @@ kind = {"KeyboardInterrupt": KeyboardInterrupt, "SystemExit": SystemExit}[sys.ar
 async def begin():
     server, client = await rudp.Node().open(), await rudp.Node().open()
     @server.method
-    async def end(later):
-        if later:
+    async def end(when):
+        if when == "later":
             await asyncio.sleep(0)
+        if when == "looked":
+            asyncio.current_task().get_name()
         raise kind("over")
     @server.method
     async def echo(value):
@@ -40,8 +42,7 @@ server, client, peer = loop.run_until_complete(begin())
 loop.set_exception_handler(lambda *_: None)  # of the task that nobody asks for its exception
 async def call(name, value):
     return await peer.call(name, value)
-later = sys.argv[2] == "later"
-tasks = [loop.create_task(call(*c)) for c in (("echo", 1), ("end", later), ("echo", 2))]
+tasks = [loop.create_task(call(*c)) for c in (("echo", 1), ("end", sys.argv[2]), ("echo", 2))]
 try:
     loop.run_forever()
 except kind:
@@ -165,7 +166,7 @@ async def test_cancelled_by_the_caller(pair, wait, swallow):
 
 
 @pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit"])
-@pytest.mark.parametrize("when", ["at once", "later"])
+@pytest.mark.parametrize("when", ["at once", "looked", "later"])
 def test_a_handler_that_ends_the_program_answers_first(script, kind, when):
     done = script(ENDS, kind, when)
     assert done.stdout.split("\n")[:2] == ["ended", "1 2 True True"], done.stderr
@@ -319,6 +320,7 @@ async def test_no_task_can_be_made(monkeypatch, step):
 
         @server.method
         async def echo(value):
+            await asyncio.sleep(0)
             return value
 
         peer = client.peer(server.address)
@@ -355,6 +357,7 @@ async def test_a_finalizer_may_use_the_loop_while_a_task_is_made(monkeypatch):
 
         @server.method
         async def echo(value):
+            await asyncio.sleep(0)
             return value
 
         assert await client.peer(server.address).call("echo", 1) == 1
