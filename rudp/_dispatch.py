@@ -66,8 +66,8 @@ class Dispatcher(abc.ABC):
         self.config = config
         self._codec = Codec(config)
         self._methods: dict[bytes, Method] = {}
-        # Those that Link may run: function, name, whether it is a coroutine function.
-        self._simple: dict[bytes, tuple[Callable[..., Any], str, bool]] = {}
+        # Those that Link may run: function, name, whether it is a coroutine function, its tasks.
+        self._simple: dict[bytes, tuple[Callable[..., Any], str, bool, list[int]]] = {}
         self._running: dict[int, Any] = {}  # request id: its task, or its Request (Rule 23)
         self._watchers: list[Callable[[PeerEvent], None]] = []
         self._peers_by_id: dict[int, Any] = {}

@@ -114,7 +114,7 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         self._accepts(method)
         self._methods[encoded] = method
         if not pickle and not method.threaded:
-            self._simple[encoded] = (function, name, not method.inline)
+            self._simple[encoded] = (function, name, not method.inline, method.tasks)
 
     def register_type(self, code: int, kind: type, *, pack: Pack, unpack: Unpack) -> None:
         """Allow values of exactly class ``kind`` in messages, as extension ``code`` (0 to 111).

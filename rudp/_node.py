@@ -365,8 +365,8 @@ class Node(Endpoint[Peer]):
 
     def _start(self, method: Method, request: Request, args: Any, kwargs: Any) -> None:
         if self._loop is not None:
-            function, pickle = method.function, method.pickle
-            self._link.start(self, request, request.id, function, args, kwargs or None, pickle)
+            how = method.function, args, kwargs or None, method.pickle, method.tasks
+            self._link.start(self, request, request.id, *how)
 
     def _served(self, ident: int) -> None:
         """A coroutine method ended, after the round that read its request (Rule 23)."""

@@ -38,7 +38,7 @@ class Kind(enum.Enum):
 class Method:
     """One entry of a node's method table."""
 
-    __slots__ = ("function", "inline", "kind", "name", "pickle", "threaded")
+    __slots__ = ("function", "inline", "kind", "name", "pickle", "tasks", "threaded")
 
     def __init__(
         self, name: str, function: Callable[..., Any], *, inline: bool, pickle: bool
@@ -53,6 +53,7 @@ class Method:
         self.name = name
         self.function = function
         self.pickle = pickle
+        self.tasks = [0]  # requests from now on that get a task at once: see _spare_task.py
         self.kind = Kind.COROUTINE if coroutine else Kind.INLINE if inline else Kind.THREAD
         self.inline = self.kind is Kind.INLINE
         self.threaded = self.kind is Kind.THREAD

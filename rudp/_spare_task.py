@@ -7,8 +7,10 @@ request. So their first step is done by hand, with a spare task as ``asyncio.cur
                          |
                          +-----looked at-------> the task of this request, from now on
 
-So nobody ever sees the task of another request. ``native/python/first.c`` does it; here is what
-notices a look, and what an idle task says of itself.
+So nobody ever sees the task of another request. A method that looked, such as by
+``asyncio.timeout``, is expected to do so again: its next requests get tasks at once.
+``native/python/first.c`` does all that; here is what notices a look, and what an idle task says of
+itself.
 """
 
 from __future__ import annotations

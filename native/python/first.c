@@ -12,6 +12,17 @@
  * The trap: what is called in the step may close the node. So the spare is ours meanwhile. */
 #include "python/service.h"
 
+enum { TASKS_AFTER_LOOK = 100 };
+
+/* Whether somebody has to hear of it when it goes without having ended. This is no look. */
+static bool spare_is_missed(PyObject *task, PyObject *truth)
+{
+    static PyObject *name;
+    if (name == NULL && (name = PyUnicode_InternFromString("_log_destroy_pending")) == NULL)
+        return false;
+    return PyObject_GenericSetAttr(task, name, truth) == 0;
+}
+
 /* Idle, on a loop that lets it; else it gets there by itself. */
 static bool spare_make(link_object *link)
 {
@@ -24,7 +35,7 @@ static bool spare_make(link_object *link)
     call_offer(spare->call);
     s->waits = Py_NewRef((PyObject *)spare->call);
     return task_start(link, link->spare_class, s, NULL, &spare->task) &&
-           PyObject_SetAttrString(spare->task, "_log_destroy_pending", Py_False) == 0;
+           spare_is_missed(spare->task, Py_False);
 }
 
 static bool spare_is_idle(const spare_task *spare)
@@ -146,9 +157,18 @@ static bool continue_by_spare(link_object *link, spare_task *spare)
         Py_DECREF(s->inner);
         s->inner = steps;
     }
-    bool ok = PyObject_SetAttrString(spare->task, "_log_destroy_pending", Py_True) == 0 &&
-              call_resume(spare->call);
+    bool ok = spare_is_missed(spare->task, Py_True) && call_resume(spare->call);
     return ok && !s->finished ? task_keep(s, spare->task) : ok;
+}
+
+bool first_step_pays(const service_job *job)
+{
+    PyObject *left = PyList_GetItem(job->tasks, 0);
+    long n = left == NULL ? 0 : PyLong_AsLong(left);
+    if (n > 0)
+        PyList_SetItem(job->tasks, 0, PyLong_FromLong(n - 1));
+    PyErr_Clear();
+    return n <= 0;
 }
 
 static bool raise_kept(const service_object *s)
@@ -176,6 +196,7 @@ bool first_step(link_object *link, const service_job *job)
     if (!ok)
         keep_error(s);
     if (spare_was_looked_at(link, &spare)) {
+        PyList_SetItem(job->tasks, 0, PyLong_FromLong(TASKS_AFTER_LOOK));
         ok = continue_by_spare(link, &spare);
         spare_drop(&spare);
         return ok;

@@ -138,7 +138,7 @@ static PyObject *link_take_all(PyObject *self, PyObject *unused)
     return calls;
 }
 
-/* start(node, request, its id, function, args, kwargs, pickled): serves it by a task. */
+/* start(node, request, its id, function, args, kwargs, pickled, tasks): a coroutine function. */
 static PyObject *link_start(PyObject *self, PyObject *args)
 {
     link_object *link = (link_object *)self;
@@ -146,8 +146,8 @@ static PyObject *link_start(PyObject *self, PyObject *args)
     unsigned long long id;
     PyObject *given;
     int pickled;
-    if (!PyArg_ParseTuple(args, "OO!KOOOp", &job.node, link->request_class, &job.request, &id,
-                          &job.function, &given, &job.kwargs, &pickled))
+    if (!PyArg_ParseTuple(args, "OO!KOOOpO!", &job.node, link->request_class, &job.request, &id,
+                          &job.function, &given, &job.kwargs, &pickled, &PyList_Type, &job.tasks))
         return NULL;
     if (job.kwargs == Py_None)
         job.kwargs = NULL;
@@ -276,7 +276,8 @@ static PyMethodDef link_methods[] = {
     {"open", link_open, METH_NOARGS, "The calls that have not ended."},
     {"take_all", link_take_all, METH_NOARGS, "The same, and they are the core's no more."},
     {"start", link_start, METH_VARARGS,
-     "start(node, request, id, function, args, kwargs, pickled): serve it by a task."},
+     "start(node, request, id, function, args, kwargs, pickled, tasks): serve a coroutine "
+     "function."},
     {"close", link_close, METH_NOARGS,
      "Let go of the core; how many events were read since the last turn."},
     {NULL, NULL, 0, NULL},

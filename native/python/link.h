@@ -59,7 +59,7 @@ typedef struct {
     const uint8_t *arena;
     PyObject *loop;
     PyObject *others;  /* what the loop has to do at once; of one that does not tell: never empty */
-    PyObject *methods; /* name in bytes: (function, name, whether it is a coroutine function) */
+    PyObject *methods; /* name in bytes: (function, name, if a coroutine function, [tasks]) */
     PyObject *running; /* id of a request: its task */
     PyObject *bound_request, *bind_request, *request_class;   /* _serving.py's */
     PyObject *copy_context, *coroutine, *task, *task_options; /* Python's own */

@@ -101,7 +101,7 @@ static int serve_inline(link_object *link, PyObject *node, request_object *reque
     return served;
 }
 
-/* method: (function, name, whether it is a coroutine function) */
+/* method: (function, name, whether it is a coroutine function, [tasks]) */
 static int serve(link_object *link, PyObject *node, const rudp_event *e, PyObject *method,
                  PyObject *args)
 {
@@ -112,8 +112,12 @@ static int serve(link_object *link, PyObject *node, const rudp_event *e, PyObjec
     request->id = e->id;
     request->expires = e->made + e->deadline;
     request->peer = e->peer;
-    service_job job = {
-        .node = node, .request = request, .function = function, .args = args, .id = e->id};
+    service_job job = {.node = node,
+                       .request = request,
+                       .function = function,
+                       .args = args,
+                       .tasks = PyTuple_GetItem(method, 3),
+                       .id = e->id};
     int served;
     if (PyTuple_GetItem(method, 2) == Py_True)
         served = service_start(link, &job) ? 1 : -1;

@@ -29,6 +29,7 @@ typedef struct {
     request_object *request;
     PyObject *args;   /* a tuple */
     PyObject *kwargs; /* a dict or NULL */
+    PyObject *tasks;  /* [requests of this method, from now on, that get a task at once] */
     uint64_t id;
     bool pickled; /* the result is sent by pickle */
 } service_job;
@@ -77,6 +78,8 @@ PyObject *service_catch(PyObject *link, PyObject *const *args, Py_ssize_t count,
 /* There is one that is idle, or could be made. */
 bool spare_ready(link_object *link);
 void spare_drop(spare_task *spare);
+/* Nobody looked at the task of this method lately. */
+bool first_step_pays(const service_job *job);
 /* Does the first step of the job by hand, and sees to what is left to do. False: an exception. */
 bool first_step(link_object *link, const service_job *job);
 /* first_run(service): in the context of its request. */

@@ -121,6 +121,6 @@ static bool service_start_task(link_object *link, const service_job *job)
 
 bool service_start(link_object *link, const service_job *job)
 {
-    return !link->deferred && spare_ready(link) ? first_step(link, job)
-                                                : service_start_task(link, job);
+    bool by_hand = !link->deferred && first_step_pays(job) && spare_ready(link);
+    return by_hand ? first_step(link, job) : service_start_task(link, job);
 }

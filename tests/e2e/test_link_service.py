@@ -246,14 +246,14 @@ async def test_what_is_called_like_a_coroutine_function(pair):
 async def test_whatever_await_takes_may_be_returned(pair, made):
     server, peer = pair
     # Said to be a coroutine function, as a decorator may.
-    server._simple[b"made"] = (made, "made", True)
+    server._simple[b"made"] = (made, "made", True, [0])
     server._methods[b"made"] = rudp._serving.Method("made", Callable(), inline=False, pickle=False)
     assert await peer.call("made", 5) == 5
 
 
 async def test_what_await_does_not_take_is_the_callers_error(pair):
     server, peer = pair
-    server._simple[b"made"] = (lambda: 5, "made", True)
+    server._simple[b"made"] = (lambda: 5, "made", True, [0])
     server._methods[b"made"] = rudp._serving.Method("made", Callable(), inline=False, pickle=False)
     with pytest.raises(rudp.RemoteError):
         await peer.call("made")

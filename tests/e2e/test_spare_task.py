@@ -59,6 +59,25 @@ async def test_a_method_that_does_not_wait_gets_no_task(made):
         assert len(made) == 20
 
 
+async def test_a_method_that_looks_gets_tasks_for_a_while(made):
+    async with rudp.Node() as server, rudp.Node() as client:
+
+        @server.method
+        async def looks():
+            return asyncio.current_task().cancelling()
+
+        @server.method
+        async def echo(value):
+            return value
+
+        peer = client.peer(server.address)
+        for _ in range(303):
+            assert await peer.call("looks") == 0
+        assert len(made) == 300
+        assert await peer.call("echo", [1]) == [1]
+        assert len(made) == 300
+
+
 async def test_an_idle_one_is_nobodys(pair):
     server, peer = pair
     before = asyncio.all_tasks()
@@ -223,22 +242,15 @@ async def test_what_it_then_waits_for_is_cancelled(pair, wait, what):
         finally:
             seen.append("call")
 
-    async def child():
-        try:
-            await asyncio.Event().wait()
-        finally:
-            seen.append("task")
-
     @server.method
     async def give_up():
         begun = {
             "event": asyncio.Event().wait,
-            "task": lambda: asyncio.create_task(child()),
+            "task": lambda: asyncio.create_task(asyncio.Event().wait()),
             "call": lambda: rudp.current_request().peer.call("forever"),
             "pass": lambda: asyncio.sleep(0),
         }[what]()
-        if what == "task":
-            await asyncio.sleep(0)
+        kept.append(begun)
         asyncio.current_task().cancel("enough")
         try:
             await begun
@@ -249,7 +261,7 @@ async def test_what_it_then_waits_for_is_cancelled(pair, wait, what):
         await peer.call("give_up", timeout=20)
     assert "cancelled" in seen
     if what == "task":
-        await wait(lambda: "task" in seen)
+        await wait(kept[0].cancelled)
 
 
 async def test_a_group_whose_child_fails_at_once(pair):
