@@ -219,12 +219,23 @@ static bool udp_overcome(udp *u, int error)
     return true;
 }
 
+/* As sendmmsg does; a single packet takes the call that costs least. */
+static int udp_send(const udp *u, struct mmsghdr *first, unsigned count)
+{
+    const struct msghdr *h = &first->msg_hdr;
+    if (count > 1 || h->msg_controllen > 0)
+        return sendmmsg(u->fd, first, count, MSG_DONTWAIT);
+    ssize_t sent = sendto(u->fd, h->msg_iov->iov_base, h->msg_iov->iov_len, MSG_DONTWAIT,
+                          h->msg_name, h->msg_namelen);
+    return sent < 0 ? -1 : 1;
+}
+
 bool udp_flush(udp *u)
 {
     u->full = false;
     for (int tries = 0; u->out_first < u->out_count && tries < SEND_TRIES; tries++) {
         unsigned waiting = u->out_count - u->out_first;
-        int sent = sendmmsg(u->fd, &u->out.headers[u->out_first], waiting, MSG_DONTWAIT);
+        int sent = udp_send(u, &u->out.headers[u->out_first], waiting);
         if (sent < 0) {
             if (!udp_overcome(u, errno))
                 break;
