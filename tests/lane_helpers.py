@@ -6,7 +6,8 @@
 
 Memory is a dictionary of handles. An order that names memory which the engine does not own, or
 that was released, fails the test (T5); so does a READ that is not where the verified bytes end
-(T2). ``pair.tcp`` says what becomes of an OPEN: "open", "refused", or "silent".
+(T2). ``pair.tcp`` says what becomes of an OPEN: "open", "refused", or "silent"; ``segments_most``
+which TCP segments the path swallows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 OPENED, REFUSED, _TIMEOUT, ENDED, BROKE, GONE = range(6)
 OK, FAILED, CORRUPT = range(3)
+FULL = 1_448  # bytes in a TCP segment, unless the dialler wants smaller ones
 
 
 @dataclass
@@ -219,6 +221,8 @@ class LaneNode(Node):
         segment = Segment((s.kind, s.slot, s.sequence, s.offset, s.length, s.flags), body)
         end.writes[token] = None
         self.pair.written.append(end.link)
+        full = min(len(body), end.link.segment_size or FULL)
+        end.link.dead = end.link.dead or full > self.pair.segments_most
         self.pair.carry(end, lambda to: to.segments.append(segment))
         self.pair.after(MS, lambda: self._wrote(end, token))
 
@@ -276,6 +280,7 @@ class LanePair(Pair):
         self.tcp = "open"
         self.links: list[Link] = []
         self.written: list[Link] = []  # one entry per segment
+        self.segments_most = FULL  # what the path lets through of TCP (T8)
         self.corrupt: Callable[[Segment], bool] = lambda _segment: False
         super().__init__(engine, **nodes)
 

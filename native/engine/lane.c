@@ -6,9 +6,8 @@
 #include "engine/pulse.h"
 #include "engine/state.h"
 
-#define PARK_ANNOUNCED    NS_PER_S /* between LANE_PARK and the end of lane 0 (M1) */
-#define SMALL_SEGMENTS    1160u    /* TCP_MAXSEG after two lanes without progress (T8) */
-#define SMALLEST_SEGMENTS 536u     /* after two more */
+#define PARK_ANNOUNCED NS_PER_S /* between LANE_PARK and the end of lane 0 (M1) */
+#define SMALL_SEGMENTS 1160u    /* TCP_MAXSEG after two lanes without progress (T8) */
 
 #define CLOSING  CONNECTION_CLOSING
 #define STRANGER CONNECTION_STRANGER
@@ -173,6 +172,8 @@ uint32_t lane_accept(engine *e, uint64_t now, const address *local, const addres
  * before say nothing: they pass where full segments die. */
 static bool stalled(const session *s, const connection *c, uint8_t was)
 {
+    if (c->counted)
+        return false;
     if (c->stuck)
         return !c->full;
     if (c->full || (c->progressed && was == CONNECTION_PACKETS))
@@ -188,15 +189,14 @@ static bool stalled(const session *s, const connection *c, uint8_t was)
     return c->used && !c->progressed;
 }
 
-static void note_stall(engine *e, uint64_t now, session *s)
+void connection_stalled(engine *e, session *s, connection *c)
 {
+    c->counted = true;
     s->lanes_stalled++;
-    s->lane_next_attempt =
-        time_after(now, NS_PER_MS << (s->lanes_stalled < 9 ? s->lanes_stalled : 9));
     if (s->lanes_stalled == 2)
         s->segment_size = SMALL_SEGMENTS;
     if (s->lanes_stalled >= 4)
-        s->segment_size = SMALLEST_SEGMENTS;
+        s->segment_size = LANE_SMALL;
     e->counters.dropped[DROP_LANE]++;
 }
 
@@ -222,10 +222,15 @@ static void tell_session(engine *e, uint64_t now, session *s, connection *c, uin
         return;
     e->counters.lanes_dropped++;
     trace_add(&e->trace, now, TRACE_LANE_DOWN, s->index)->detail = c->lane;
-    if (stalled(s, c, was))
-        note_stall(e, now, s);
+    if (stalled(s, c, was)) {
+        connection_stalled(e, s, c);
+        s->lane_next_attempt =
+            time_after(now, NS_PER_MS << (s->lanes_stalled < 9 ? s->lanes_stalled : 9));
+    }
     if (was == CONNECTION_BULK)
         move_transfers(e, now, s, c->lane);
+    else if (by_peer && s->ours_drained && s->theirs_drained)
+        session_end(e, now, s, STATUS_CLOSED, true); /* S6: its CLOSE had no other way */
     else if (by_peer && !c->parked && !s->parked_by_peer)
         pulse_hint(e, now, s, false); /* L6 */
 }

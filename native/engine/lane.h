@@ -26,6 +26,7 @@
 #define LANE_WRITES     2u     /* WRITEs outstanding per lane */
 #define LANE_MISSED     8u     /* by transfer slot, so that with 8 slots they never collide */
 #define LANE_UNSENT_MAX 65536u /* bytes that wait in lane 0 before packets wait here (M1) */
+#define LANE_SMALL      536u   /* TCP_MAXSEG that every path carries: of lane 0, and see T8 */
 
 typedef enum {
     CONNECTION_FREE,
@@ -52,8 +53,9 @@ typedef struct connection {
     uint32_t lane;  /* its number in the session */
     uint8_t state;
     uint8_t lane_class;
-    bool ours;  /* we opened it */
-    bool given; /* OPEN was handed out, so GONE will come */
+    bool ours;             /* we opened it */
+    uint16_t segment_size; /* TCP_MAXSEG, if we did; 0: the system's (T8) */
+    bool given;            /* OPEN was handed out, so GONE will come */
     bool open_due, shut_due, bulk_due;
     bool hello_due, welcome_due, first_due, second_due; /* records to PUT */
     bool parked;     /* its end was announced: means nothing (M1) */
@@ -62,6 +64,7 @@ typedef struct connection {
     bool full;       /* bulk: ... by more than one TCP segment takes */
     bool stuck;      /* what it does not carry is its own fault: the peer lives without it (T8) */
     bool bad;        /* no progress: another is being opened in its place (T7) */
+    bool counted;    /* among session.lanes_stalled (T8) */
     bool read_due;   /* bulk: a segment header came, READ not yet given */
     bool held;       /* bulk: ... because its OFFER has not come (A1) */
     uint8_t writes;  /* bulk: WRITEs outstanding */
@@ -123,6 +126,9 @@ void lane_answer(engine *e, uint64_t now, uint32_t connection_id, const uint8_t 
 void lane_drop(engine *e, uint64_t now, connection *c); /* SHUT; transfers move */
 /* No progress on it though the peer answers: another is opened, then it is dropped (T7). */
 void lane_suspect(engine *e, uint64_t now, connection *c);
+/* The path swallows large packets (P10), and full segments too, for all we know: bulk lanes that
+ * are up are replaced by some with small ones (T8). */
+void lane_narrow(engine *e, uint64_t now, session *s);
 /* Lane 0 is silent and small packets are answered over UDP (P10): as above. */
 void lane_zero_silent(engine *e, uint64_t now, session *s);
 /* All of the session's connections, or of the dial's, are shut. */
@@ -181,6 +187,8 @@ void connection_act(engine *e, connection *c);    /* may have an action due */
 void connection_leave_strangers(engine *e, connection *c);
 /* An OPEN or hello failed, or an ASK was in vain (M5). began: when it was tried. */
 void connection_attempt_failed(engine *e, uint64_t now, session *s, uint64_t began);
+/* Nothing moves on it though something should: one more in a row (T8). */
+void connection_stalled(engine *e, session *s, connection *c);
 /* The engine's copies of the lane's keys are not needed any more. */
 void connection_wipe(connection *c);
 bool connection_write(engine *e, uint64_t now, connection *c, action *out);

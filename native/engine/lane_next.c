@@ -21,12 +21,11 @@ static bool open_it(connection *c, action *out)
 {
     if (!c->open_due)
         return false;
-    const session *s = c->session != NULL ? c->session : c->dial;
     c->open_due = false;
     c->given = true;
     fill(out, ACTION_OPEN, c);
     out->remote = c->remote;
-    out->segment_size = s->segment_size; /* T8 */
+    out->segment_size = c->segment_size;
     out->lane_class = c->lane_class;
     return true;
 }

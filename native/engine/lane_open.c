@@ -86,6 +86,14 @@ static void number(engine *e, session *s, connection *c)
     s->next_lane += LANE_STEP;
 }
 
+/* T8, before anything dies of it: lane 0 carries nothing that is worth full segments, and where
+ * large packets are swallowed full segments will be. */
+static uint16_t segments(const session *s, uint8_t lane_class)
+{
+    bool small = lane_class == 0 || s->route.narrow || s->asked_small;
+    return small ? LANE_SMALL : s->segment_size;
+}
+
 static connection *open_to(engine *e, uint64_t now, session *s, const address *remote,
                            uint8_t lane_class)
 {
@@ -96,6 +104,7 @@ static connection *open_to(engine *e, uint64_t now, session *s, const address *r
     c->open_due = true;
     c->remote = *remote;
     c->lane_class = lane_class;
+    c->segment_size = segments(s, lane_class);
     connection_chain(s, c);
     connection_act(e, c);
     trace_add(&e->trace, now, TRACE_LANE_OPEN, s->index)->detail = lane_class;
@@ -148,13 +157,34 @@ void lane_want(engine *e, uint64_t now, session *s, uint8_t lane_class)
     number(e, s, c);
 }
 
-void lane_suspect(engine *e, uint64_t now, connection *c)
+static void replace(engine *e, uint64_t now, connection *c)
 {
     if (!c->bad) {
         c->bad = true;
         trace_add(&e->trace, now, TRACE_LANE_DOWN, c->session->index)->detail = c->lane;
     }
     lane_want(e, now, c->session, c->lane_class);
+}
+
+/* T8: counted before another is opened, which is to have smaller segments already. Lane 0 has. */
+void lane_suspect(engine *e, uint64_t now, connection *c)
+{
+    if (c->lane_class != 0 && !c->counted)
+        connection_stalled(e, c->session, c);
+    replace(e, now, c);
+}
+
+void lane_narrow(engine *e, uint64_t now, session *s)
+{
+    for (uint8_t k = 1; k < LANE_CLASSES; k++) {
+        connection *c = coming(e, s, k);
+        if (c == NULL || c->segment_size == LANE_SMALL)
+            continue;
+        if (s->dialler)
+            replace(e, now, c);
+        else
+            outbox_control(e, s, asks[k]);
+    }
 }
 
 void lane_zero_silent(engine *e, uint64_t now, session *s)
@@ -169,14 +199,17 @@ void lane_zero_silent(engine *e, uint64_t now, session *s)
 /* The acceptor asks although a lane is up here: it has lost it, or finds it bad (T7). */
 applied lane_got_ask(engine *e, uint64_t now, session *s, const frame *f)
 {
-    if (f->lane_class >= LANE_CLASSES || !s->dialler)
+    uint8_t lane_class = f->lane_class & (LANE_ASK_SMALL - 1);
+    if (lane_class >= LANE_CLASSES || !s->dialler)
         return VIOLATION;
-    connection *c = lane_usable(e, s, f->lane_class);
-    if (c != NULL && now - c->began >= ASKED_AGAIN) {
+    s->asked_small = (f->lane_class & LANE_ASK_SMALL) != 0;
+    connection *c = lane_usable(e, s, lane_class);
+    bool large = c != NULL && s->asked_small && c->segment_size != LANE_SMALL;
+    if (c != NULL && (large || now - c->began >= ASKED_AGAIN)) {
         c->stuck = true;
         lane_suspect(e, now, c);
     } else {
-        lane_want(e, now, s, f->lane_class);
+        lane_want(e, now, s, lane_class);
     }
     return APPLIED;
 }

@@ -139,6 +139,7 @@ static void write_control(engine *e, uint64_t now, session *s, draft *d, size_t 
     f.transfers = s->granted_transfers;
     f.eager = s->eager_told;
     f.lane_class = bit == CONTROL_ASK_2 ? 2 : bit == CONTROL_ASK_1 ? 1 : 0;
+    f.lane_class |= s->route.narrow || s->segment_size != 0 ? LANE_ASK_SMALL : 0;
     if (f.type == FRAME_PROBE || f.type == FRAME_PONG)
         pulse_beat(e, now, &f.beat);
     if (f.type == FRAME_PONG) {

@@ -252,6 +252,15 @@ void pulse_hint(engine *e, uint64_t now, session *s, bool refused)
     pulse_arm(e, now, s);
 }
 
+/* L4: nothing starts until a probe that left after the stall is answered. */
+static void fence(uint64_t now, session *s, uint64_t late)
+{
+    if (late < s->theirs_lost_after / 4 * 3)
+        return;
+    s->pulse.fence = s->pulse.soon = now;
+    s->pulse.soon_left = 1;
+}
+
 /* L3, L4: nobody is judged by what happened while we did not look. */
 void pulse_own_stall(engine *e, uint64_t now, uint64_t late)
 {
@@ -260,6 +269,7 @@ void pulse_own_stall(engine *e, uint64_t now, uint64_t late)
     list_link *at = list_first(&e->live);
     for (; at != NULL; at = list_next(&e->live, at)) {
         session *s = CONTAINER_OF(at, session, listed);
+        fence(now, s, late); /* the packet that confirms it may have lain here all the time */
         if (s->state != SESSION_UP && s->state != SESSION_DRAINING)
             continue;
         s->pulse.proof = s->pulse.proof + late < now ? s->pulse.proof + late : now;
@@ -268,20 +278,11 @@ void pulse_own_stall(engine *e, uint64_t now, uint64_t late)
         s->pulse.stalled = now;
         s->pulse.soon = now;
         s->pulse.soon_left = 1;
-        if (late >= s->theirs_lost_after / 4 * 3)
-            s->pulse.fence = now;
         timer_disarm(&e->timers, &s->pace);
         pulse_arm(e, now, s);
     }
-    /* The packet that confirms one of these may have lain here all the time (L4). */
-    for (at = list_first(&e->half_open); at != NULL; at = list_next(&e->half_open, at)) {
-        session *s = CONTAINER_OF(at, session, listed);
-        if (late >= s->theirs_lost_after / 4 * 3) {
-            s->pulse.fence = now;
-            s->pulse.soon = now;
-            s->pulse.soon_left = 1;
-        }
-    }
+    for (at = list_first(&e->half_open); at != NULL; at = list_next(&e->half_open, at))
+        fence(now, CONTAINER_OF(at, session, listed), late);
 }
 
 /* ---- beats ---- */

@@ -279,7 +279,7 @@ static void acknowledged(engine *e, uint64_t now, session *s, record *r)
         window_acked(&s->window, r->size, r->number);
     }
     seal_acknowledged(&s->seal, r->number, now);
-    route_answered(e, now, s, (path_kind)r->path, r->size);
+    route_answered(e, now, s, r);
     message *m;
     while ((m = pop_message(r)) != NULL)
         outbox_acked(e, now, s, m);

@@ -107,10 +107,16 @@ void route_lost(session *s, size_t size)
  * answered says nothing of the larger ones. */
 static void consider_narrow(engine *e, uint64_t now, session *s, size_t size)
 {
-    if (size > ROUTE_LARGE && size >= s->route.large_least)
+    if (size > ROUTE_LARGE && size >= s->route.large_least) {
         s->route.large_lost = 0;
+        s->route.narrow = false;
+    }
     if (s->route.large_lost < ROUTE_LARGE_LOSSES || !e->config.tcp)
         return;
+    if (!s->route.narrow) {
+        s->route.narrow = true;
+        lane_narrow(e, now, s);
+    }
     if (s->lanes[0] == 0) {
         lane_want(e, now, s, 0);
         return;
@@ -119,24 +125,40 @@ static void consider_narrow(engine *e, uint64_t now, session *s, size_t size)
     switch_mode(e, now, s, PATH_LANE0);
 }
 
-void route_answered(engine *e, uint64_t now, session *s, path_kind kind, size_t size)
+void route_doubt_full(engine *e, session *s, uint64_t since)
 {
     route *r = &s->route;
+    if (r->mode != PATH_UDP || r->narrow || r->full_proved >= since)
+        return;
+    r->full_asked = true;
+    outbox_wake(e, s);
+}
+
+void route_answered(engine *e, uint64_t now, session *s, const record *of)
+{
+    route *r = &s->route;
+    size_t size = of->size;
+    uint8_t kind = of->path;
+    bool full = size >= PACKET_BUDGET - PACKET_TAG_MAX;
+    if (kind == PATH_UDP && full && of->sent > r->full_proved)
+        r->full_proved = of->sent;
     if (r->mode == PATH_UDP && kind == PATH_UDP)
         consider_narrow(e, now, s, size);
     if (kind == PATH_LANE0)
         r->lane0_doubted = false;
     if (r->mode != PATH_LANE0 || kind != PATH_UDP)
         return;
-    if (size < PACKET_BUDGET - PACKET_TAG_MAX) { /* only full packets tell that UDP works (P10) */
+    if (!full) { /* only full packets tell that UDP works (P10) */
         if (r->lane0_doubted)
             lane_zero_silent(e, now, s);
         return;
     }
     r->udp_answers++;
     bool settled = r->udp_answers >= ROUTE_ANSWERS && now - r->udp_since >= ROUTE_DWELL;
-    if (settled || r->lane0_doubted)
-        switch_mode(e, now, s, PATH_UDP);
+    if (!settled && !r->lane0_doubted)
+        return;
+    r->narrow = false;
+    switch_mode(e, now, s, PATH_UDP);
 }
 
 void route_silent(engine *e, uint64_t now, session *s)
@@ -153,10 +175,15 @@ void route_silent(engine *e, uint64_t now, session *s)
 bool route_test_due(engine *e, uint64_t now, session *s)
 {
     route *r = &s->route;
-    if (!e->config.udp || r->mode != PATH_LANE0 || r->now.remote.port == 0)
+    if (!e->config.udp || r->now.remote.port == 0)
         return false;
     if (s->state != SESSION_UP && s->state != SESSION_DRAINING)
         return false;
+    if (r->mode != PATH_LANE0) {
+        bool asked = r->full_asked;
+        r->full_asked = false;
+        return asked;
+    }
     /* A connection may die without a word while UDP works: then each probe goes both ways (L2).
      * Silence counts from when what is answered left (L1): the peer, who has found out already,
      * may just have told us over UDP of a packet that came long ago. */

@@ -21,7 +21,7 @@
 void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t connection,
                  size_t size);
 /* A packet we sent by this kind of path was acknowledged. */
-void route_answered(engine *e, uint64_t now, session *s, path_kind kind, size_t size);
+void route_answered(engine *e, uint64_t now, session *s, const record *r);
 /* Large packets over UDP are likely to die (P10): it was left for lane 0, or is about to be. */
 static inline bool route_narrow(const session *s)
 {
@@ -34,7 +34,10 @@ void route_lost(session *s, size_t size);
 void route_silent(engine *e, uint64_t now, session *s);
 applied route_got_challenge(engine *e, uint64_t now, session *s, const path *from, const frame *f);
 applied route_got_response(engine *e, uint64_t now, session *s, const path *from, const frame *f);
-/* Is a UDP probe due while on lane 0? Marks it as sent. Full: of full size, as it should be. */
+/* A bulk lane moves nothing, since that moment: are full packets swallowed too (P10, T8)? */
+void route_doubt_full(engine *e, session *s, uint64_t since);
+/* Is a UDP probe due, while on lane 0 or for such a doubt? Marks it as sent. Full: of full size, as
+ * it should be. */
 bool route_test_due(engine *e, uint64_t now, session *s);
 bool route_test_full(const session *s);
 

@@ -109,9 +109,12 @@ typedef struct {
     detour *detour;       /* NULL: nothing was ever tried */
     uint64_t udp_since;   /* ns: of the present mode */
     uint64_t udp_tried;   /* ns: last full-size UDP probe while on lane 0 */
+    uint64_t full_proved; /* ns: when the newest full packet left that was answered over UDP */
     uint16_t udp_answers; /* in a row */
     uint8_t mode;         /* path_kind of ordinary packets */
     bool lane0_doubted;   /* probes over lane 0 stayed without an answer */
+    bool narrow;          /* it swallows large packets, as far as we know (P10) */
+    bool full_asked;      /* a probe of full size is to tell whether it is narrow */
     uint8_t large_lost;   /* large packets lost since one as large was answered (P10) */
     uint16_t large_least; /* bytes: the smallest of these */
 } route;
@@ -201,8 +204,9 @@ typedef struct session {
     uint64_t asked_lane[LANE_CLASSES];              /* ns: when LANE_ASK last left */
     uint32_t lane_failures;                         /* attempts in a row (M5) */
     uint64_t lane_failing_since, lane_next_attempt; /* ns */
-    uint16_t segment_size;  /* TCP_MAXSEG for the next lane, 0: the system's (T8) */
+    uint16_t segment_size;  /* TCP_MAXSEG for the next bulk lane, 0: the system's (T8) */
     uint32_t lanes_stalled; /* lanes that died in a row without progress (T8) */
+    bool asked_small;       /* the peer's last LANE_ASK said that its path is narrow */
     bool parked_by_peer;    /* lane 0's end was announced (M1) */
     uint64_t watched_since;
     uint64_t interest_at; /* ns: somebody was last seen to have interest */

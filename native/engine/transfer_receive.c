@@ -348,6 +348,8 @@ static void assign(engine *e, uint64_t now, transfer *t, uint32_t lane)
     }
     connection *c = lane_by_id(e, t->read_connection);
     t->word_due = true;
+    timer_disarm(&e->timers, &t->timer); /* a report would name the new lane, and be taken for it */
+    transfer_message_drop(t, &t->word);
     if (c != NULL && c->session == t->session && c->lane != lane)
         lane_drop(e, now, c);
 }

@@ -1,6 +1,7 @@
 /* transfer_send.c - the sender of a big message: offer, write, listen for the position, move. */
 #include "engine/outbox.h"
 #include "engine/recovery.h"
+#include "engine/route.h"
 #include "engine/state.h"
 #include "engine/transfer.h"
 
@@ -306,9 +307,10 @@ applied transfer_got_word(engine *e, uint64_t now, session *s, const frame *f)
 
 /* ---- time ---- */
 
+/* One probe that is on its way is no doubt yet: it may have left this very moment. */
 static bool peer_doubtful(const session *s)
 {
-    return s->pulse.unanswered > 0 || s->pulse.suspect || s->quiet;
+    return s->pulse.unanswered > 1 || s->pulse.suspect || s->quiet;
 }
 
 /* T7: no position for 2 s while bytes are out and probes are answered: the lane is bad. What the
@@ -322,8 +324,13 @@ static uint64_t check_progress(engine *e, uint64_t now, transfer *t, uint64_t la
     if (late > e->config.own_stall || peer_doubtful(s))
         c->progress_at = now; /* we slept (L3), or the verdict is on the peer */
     uint64_t since = t->progress_at > c->progress_at ? t->progress_at : c->progress_at;
-    if (now - since < e->config.lane_progress)
-        return time_after(since, e->config.lane_progress);
+    uint64_t doubt = e->config.lane_progress / 4;
+    if (now - since < doubt)
+        return time_after(since, doubt);
+    if (now - since < e->config.lane_progress) { /* perhaps the path swallows full segments (T8) */
+        route_doubt_full(e, s, since);
+        return time_after(now, doubt / 2);
+    }
     lane_suspect(e, now, c);
     return time_after(now, LOOK_AGAIN);
 }

@@ -73,7 +73,7 @@ typedef struct {
     uint8_t flags;
     uint8_t what;       /* carries, in OFFER */
     uint8_t state;      /* transfer_word, in TRANSFER */
-    uint8_t lane_class; /* LANE_ASK */
+    uint8_t lane_class; /* LANE_ASK; LANE_ASK_SMALL: its path is narrow (T8) */
     uint16_t slot;      /* call slot */
     uint32_t sequence;  /* of the call slot */
     uint16_t transfer_slot;
@@ -97,6 +97,8 @@ typedef struct {
     const uint8_t *body; /* REQUEST, REPLY */
     uint32_t body_size;
 } frame;
+
+#define LANE_ASK_SMALL 0x80u
 
 typedef enum { FRAME_READ, FRAME_END, FRAME_BAD } frame_result;
 

@@ -84,6 +84,40 @@ def test_small_frames_ask_for_lane_0_by_themselves(engine: Engine) -> None:
     assert pair.b.view().path == LANE0
 
 
+def test_a_narrow_path_replaces_bulk_lanes_on_either_side(engine: Engine) -> None:
+    """P10, T8: the acceptor, which cannot dial, says so in its LANE_ASK. Lane 0 is small anyway."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(bytes(1_100 if request.body else 0))
+    big = pair.a.call_big(50_000)
+    pair.run_until(lambda: big.done)
+    assert [link.segment_size for link in pair.bulk_links()] == [0]
+    pair.network = passing(1_000)
+    call = pair.a.call("echo", b"1", timeout_ms=10_000)
+    pair.run_until(lambda: call.done)
+    pair.run(20 * MS)
+    assert call.status == "OK"
+    assert [link.segment_size for link in pair.bulk_links()] == [536]
+    assert {link.segment_size for link in pair.links if link.lane_class == 0} == {536}
+    assert (pair.a.view().path, pair.b.view().path) == (UDP, LANE0)
+
+
+def test_full_segments_again_when_the_path_is_whole_again(engine: Engine) -> None:
+    """T8: what was learned from packets is forgotten with the verdict on them."""
+    pair = LanePair(engine)
+    answered(pair, 1_100)
+    pair.network = passing(1_000)
+    answered(pair, 1_100)
+    pair.network = passing(1_200)
+    for _ in range(60):
+        answered(pair, 10)
+        pair.run(SECOND)
+    assert pair.a.view().path == UDP
+    pair.b.handler = lambda request: request.reply(b"")
+    big = pair.a.call_big(50_000)
+    pair.run_until(lambda: big.done)
+    assert pair.written[-1].segment_size == 0
+
+
 def test_back_on_udp_when_the_path_is_whole_again(engine: Engine) -> None:
     """M2: tested every 5 s at full size; three answers and 10 s of dwell."""
     pair = LanePair(engine)

@@ -92,19 +92,30 @@ def test_two_lanes_without_progress_mean_smaller_segments(engine: Engine) -> Non
     """T8: a path that swallows full TCP segments lets small ones through."""
     pair = LanePair(engine)
     pair.b.handler = lambda request: request.reply(b"")
+    first = pair.a.call_big(50_000)
+    pair.run_until(lambda: first.done)
+    pair.segments_most = 1_200
     call = pair.a.call_big(50_000)
-
-    def swallow() -> bool:
-        for link in pair.written:
-            link.dead = link.dead or link.segment_size == 0
-        return call.done
-
-    for _ in range(15_000):
-        if swallow():
-            break
-        pair.run(MS)
+    pair.run_until(lambda: call.done)
     assert call.status == "OK"
-    assert pair.written[-1].segment_size == 1160
+    assert [link.segment_size for link in pair.links if link.lane_class == 1] == [0, 0, 1160]
+    settle(pair)
+
+
+def test_a_narrow_path_is_found_by_the_lane_that_stands_still(engine: Engine) -> None:
+    """T8, P10: probes of full size tell at once that only the smallest segments get through."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    first = pair.a.call_big(50_000)
+    pair.run_until(lambda: first.done)
+    pair.segments_most = 900
+    pair.network = lambda _sender, content: [MS] if len(content) <= 900 else []
+    began = pair.now
+    call = pair.a.call_big(50_000)
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert [link.segment_size for link in pair.links if link.lane_class == 1] == [0, 536]
+    assert pair.now - began < 2 * SECOND
     settle(pair)
 
 
