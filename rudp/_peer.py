@@ -69,7 +69,10 @@ class PeerView:
     calls: int
     """Our open calls to it."""
     stuck: int
-    """Handlers there that have not ended although we gave up on their calls: each holds a slot."""
+    """Handlers there that have not ended although we gave up on their calls: each holds a slot.
+
+    Without a session: how many it was when the last one ended.
+    """
     stuck_for: float
     """Seconds since the first of these should have ended."""
     lanes: int

@@ -47,6 +47,7 @@ class End:
     segments: list[Segment] = field(default_factory=list)
     told: bool = False  # the first segment's header
     writes: dict[int, None] = field(default_factory=dict)  # tokens not reported yet
+    writing: int = 0  # until when
     bulk: bool = False
     over: bool = False
 
@@ -221,10 +222,12 @@ class LaneNode(Node):
         segment = Segment((s.kind, s.slot, s.sequence, s.offset, s.length, s.flags), body)
         end.writes[token] = None
         self.pair.written.append(end.link)
+        self.pair.lengths.append(len(body))
         full = min(len(body), end.link.segment_size or FULL)
         end.link.dead = end.link.dead or full > self.pair.segments_most
         self.pair.carry(end, lambda to: to.segments.append(segment))
-        self.pair.after(MS, lambda: self._wrote(end, token))
+        end.writing = max(end.writing, self.pair.now) + self.pair.write_takes
+        self.pair.after(end.writing - self.pair.now, lambda: self._wrote(end, token))
 
     def _wrote(self, end: End, token: int) -> None:
         if token in end.writes and not end.link.dead:
@@ -280,6 +283,8 @@ class LanePair(Pair):
         self.tcp = "open"
         self.links: list[Link] = []
         self.written: list[Link] = []  # one entry per segment
+        self.lengths: list[int] = []
+        self.write_takes = MS
         self.segments_most = FULL  # what the path lets through of TCP (T8)
         self.corrupt: Callable[[Segment], bool] = lambda _segment: False
         super().__init__(engine, **nodes)

@@ -55,11 +55,12 @@ check: run-exhaustive run-replay run-named
 
 # Seeds: many faults at once, then the one that needs a quiet world to be judged (P10).
 run-sim: $(if $(SIM_SOURCES),build/$(SIM))
-	@$(if $<,./$< --seeds $(SEEDS) && ./$< --seeds $(SEEDS) --narrow,echo "sim: no sources")
+	@$(if $<,./$< --seeds $(SEEDS) && ./$< --seeds $(SEEDS) --narrow && ./$< --seeds 20 --crowded,echo "sim: no sources")
 
 # The simulator's share of the ordinary tests: what it found once, and a small size of what it measures.
 run-named: $(if $(SIM_SOURCES),build/sim-fast)
-	@$(if $<,./$< --regressions tests/sim/regressions.txt && ./$< --seeds 20 --narrow && ./$< --join 300)
+	@$(if $<,./$< --regressions tests/sim/regressions.txt && ./$< --seeds 20 --narrow \
+	    && ./$< --seeds 5 --crowded && ./$< --join 300)
 
 run-exhaustive: $(MODELS)
 	@set -e; for program in $^; do echo "$$program"; ./$$program; done

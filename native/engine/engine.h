@@ -260,7 +260,8 @@ typedef struct {
     uint8_t reason;       /* status of the last end */
     uint32_t calls;       /* open calls to it */
     uint32_t lanes;       /* bulk lanes up */
-    uint32_t stuck;       /* handlers there that do not end though we gave up on them (C3) */
+    uint32_t stuck;       /* handlers there that do not end though we gave up on them (C3), now or
+                             when the last session ended */
     uint64_t stuck_since; /* ns: the oldest of these */
     uint64_t incarnation;
     uint64_t rtt; /* smoothed, ns; 0: no sample */

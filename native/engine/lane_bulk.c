@@ -99,8 +99,9 @@ static void measure(engine *e, uint64_t now, connection *c)
     uint64_t least = e->config.segment_min, most = e->config.segment_max;
     if (fits > most)
         fits = most;
-    fits = (c->segment_bytes * UINT64_C(3) + fits) / 4;
-    fits = (fits + GRAIN - 1) / GRAIN * GRAIN; /* rounding up, or it could never grow to the end */
+    /* Rounded the way it goes, or it would come to neither end. */
+    uint64_t spare = fits > c->segment_bytes ? GRAIN - 1 : 0;
+    fits = ((c->segment_bytes * UINT64_C(3) + fits) / 4 + spare) / GRAIN * GRAIN;
     c->segment_bytes = (uint32_t)(fits < least ? least : fits > most ? most : fits);
     c->write_ended = now;
 }

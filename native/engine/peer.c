@@ -170,6 +170,8 @@ void peer_view_fill(const engine *e, uint64_t now, const peer *p, peer_view *out
                        .reason = p->reason,
                        .calls = p->calls,
                        .incarnation = p->incarnation,
+                       .stuck = p->stuck,
+                       .stuck_since = p->stuck_since,
                        .remote = p->remote};
     const session *s = p->session;
     if (s == NULL)

@@ -23,6 +23,8 @@ struct peer {
     uint64_t unverified_at; /* ns: something there answered that did not verify, 0 (K10) */
     uint32_t watchers;
     uint32_t calls; /* waiting or open */
+    uint32_t stuck; /* handlers there when its last session ended (C3), the oldest since: */
+    uint64_t stuck_since;
     uint8_t told;   /* peer_state last told */
     uint8_t reason; /* status */
     bool ours;      /* made by the application, so its address may be dialled (S4) */

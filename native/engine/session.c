@@ -242,16 +242,21 @@ static void replace_strays(engine *e, uint64_t now, session *s)
         outbox_control(e, old, CONTROL_PROBE);
 }
 
+static void drain_contender(engine *e, uint64_t now, session *s)
+{
+    if (s->contender == 0)
+        return;
+    session *other = &e->sessions[s->contender - 1];
+    part_contest(e, s);
+    session_drain(e, now, other);
+}
+
 /* Both choose the same of two sessions, if both have both. Whoever dials although it should have
  * the preferred one may have lost that; draining what it dials would make it dial again, at
  * once, for as long as nobody asks. So the old one is asked: its answer settles it, or its end. */
 static void contest(engine *e, uint64_t now, session *s, session *rival)
 {
-    if (rival->contender != 0) {
-        session *before = &e->sessions[rival->contender - 1];
-        part_contest(e, rival);
-        session_drain(e, now, before);
-    }
+    drain_contender(e, now, rival);
     rival->contender = (uint16_t)(s->index + 1);
     rival->contended = now;
     s->contends = (uint16_t)(rival->index + 1);
@@ -260,11 +265,8 @@ static void contest(engine *e, uint64_t now, session *s, session *rival)
 
 void session_proved(engine *e, uint64_t now, session *s, uint64_t sent)
 {
-    if (s->contender == 0 || sent < s->contended)
-        return;
-    session *other = &e->sessions[s->contender - 1];
-    part_contest(e, s);
-    session_drain(e, now, other);
+    if (sent >= s->contended)
+        drain_contender(e, now, s);
 }
 
 static void choose(engine *e, uint64_t now, session *s)
@@ -286,6 +288,7 @@ static void choose(engine *e, uint64_t now, session *s)
         (void)map_put(&e->incarnations, s->incarnation, s->index);
     if (rival != NULL && rival != s) {
         move_peers(e, now, rival, s);
+        drain_contender(e, now, rival);
         session_drain(e, now, rival);
     }
     peer *p = s->incarnation == e->incarnation && !s->dialler ? NULL : peer_of_session(e, s);
@@ -342,6 +345,16 @@ void session_maybe_empty(engine *e, uint64_t now, session *s)
         session_end(e, now, s, STATUS_CLOSED, true);
 }
 
+/* C3: calls that were told `busy` may be asked by how many when this session is gone. */
+static void note_stuck(uint64_t now, session *s)
+{
+    list_link *at = list_first(&s->peers);
+    for (; at != NULL; at = list_next(&s->peers, at)) {
+        peer *p = CONTAINER_OF(at, peer, in_session);
+        p->stuck = call_stuck(s, now, &p->stuck_since);
+    }
+}
+
 static void end_peers(engine *e, uint64_t now, session *s, status reason)
 {
     list_link *at;
@@ -367,6 +380,7 @@ void session_end(engine *e, uint64_t now, session *s, status reason, bool say)
     part_contest(e, s);
     part_doubts(s);
     disarm_traffic(e, s);
+    note_stuck(now, s);
     call_session_ended(e, now, s, reason);
     serve_session_ended(e, now, s);
     transfer_session_ended(e, now, s);

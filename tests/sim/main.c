@@ -3,6 +3,7 @@
  *   sim --seeds 200                 seeds 1 to 200, every tenth twice (Q12)
  *   sim --seed 17 --verbose         one seed, one line per thing that happens
  *   sim --seeds 200 --narrow        one fault alone: the path swallows large packets (P10)
+ *   sim --seeds 50 --crowded        no fault: does a long message move among short ones? (Q18)
  *   sim --seeds 200 --batches       no fault: do calls end alike however datagrams are batched?
  *   sim --cluster 10000             what 10,000 idle peers cost one node
  *   sim --join 10000                10,000 nodes join at once: do the members notice? (K6)
@@ -20,10 +21,11 @@ static void print_again(FILE *out)
 {
     fprintf(out, "again: sim --seed %llu%s%s%s%s", (unsigned long long)options.seed,
             options.udp_only ? " --udp-only" : "", options.lane0_only ? " --lane0-only" : "",
-            batches          ? " --batches"
-            : options.narrow ? " --narrow"
-            : options.quiet  ? " --quiet"
-                             : "",
+            batches           ? " --batches"
+            : options.narrow  ? " --narrow"
+            : options.crowded ? " --crowded"
+            : options.quiet   ? " --quiet"
+                              : "",
             options.sealed == SIM_BY_SEED ? ""
             : options.sealed == SIM_YES   ? " --sealed"
                                           : " --plain");
@@ -62,8 +64,8 @@ static bool run_one(bool twice)
 static int usage(void)
 {
     fputs("sim [--seed N | --seeds N [--from N]] [--calls N] [--plain | --sealed]\n"
-          "    [--udp-only | --lane0-only] [--quiet | --narrow | --batches] [--verbose] "
-          "[--keep-going]\n"
+          "    [--udp-only | --lane0-only] [--quiet | --narrow | --crowded | --batches]\n"
+          "    [--verbose] [--keep-going]\n"
           "sim --cluster PEERS\n"
           "sim --join NODES\n"
           "sim --regressions FILE\n",
@@ -86,7 +88,7 @@ static plan read_options(int count, char **words)
         {"sealed", 0, NULL, 'e'},      {"udp-only", 0, NULL, 'u'}, {"lane0-only", 0, NULL, 'l'},
         {"quiet", 0, NULL, 'q'},       {"verbose", 0, NULL, 'v'},  {"keep-going", 0, NULL, 'k'},
         {"regressions", 1, NULL, 'r'}, {"narrow", 0, NULL, 'w'},   {"join", 1, NULL, 'j'},
-        {"batches", 0, NULL, 'b'},     {NULL, 0, NULL, 0},
+        {"batches", 0, NULL, 'b'},     {"crowded", 0, NULL, 'o'},  {NULL, 0, NULL, 0},
     };
     plan p = {.from = 1, .good = true};
     for (int letter; (letter = getopt_long(count, words, "", known, NULL)) != -1;) {
@@ -105,6 +107,7 @@ static plan read_options(int count, char **words)
         case 'q': options.quiet = true; break;
         case 'b': options.quiet = batches = true; break;
         case 'w': options.quiet = options.narrow = true; break;
+        case 'o': options.quiet = options.crowded = true; break;
         case 'v': options.verbose = true; break;
         case 'k': p.keep_going = true; break;
         case 'r': p.regressions = optarg; break;

@@ -14,7 +14,7 @@
 #define PATIENCE  SECONDS(10) /* of a call that finds out: three losses, the timer doubling */
 #define FOUND_OUT SECONDS(4)
 #define SOON      SECONDS(2) /* of calls afterwards: also of those that find out late */
-#define SOON_BIG  SECONDS(6) /* ... by lane, of which two in a row are found dead (T7, T8) */
+#define SOON_BIG  SECONDS(8) /* ... by lane: two in a row are found dead (T7, T8), then the queue */
 #define HEADERS   28u        /* of a datagram: what a path lets through is an IP packet */
 #define BIG       20000u
 
@@ -45,11 +45,16 @@ uint32_t narrow_limit(const world *w, bool tcp)
 
 /* Every size that one packet takes, now and then none of them large. In half of the seeds no packet
  * is, and what is more goes by lane: nothing but a lane tells then that the path is narrow. */
+static bool has_big_ones(const world *w)
+{
+    return w->options.seed % 4 >= 2;
+}
+
 static uint64_t some_size(world *w)
 {
-    if (w->options.seed % 4 < 2)
+    if (!has_big_ones(w))
         return chance_below(w, 1100);
-    return chance(w, 100) ? BIG : chance_below(w, 200);
+    return chance(w, 60) ? BIG : chance_below(w, 200);
 }
 
 static void steady_call(world *w, void *what, uint64_t pairing, uint64_t unused)
@@ -78,10 +83,10 @@ void narrow_begin(world *w)
                          0);
 }
 
-/* Some small ones go by lane too (workload.c, handler.c). */
-static bool by_lane(const sim_call *c, uint32_t number)
+/* Some small ones go by lane too (workload.c, handler.c), or wait for the slots of big ones. */
+static bool needs_lane(const world *w, uint32_t number)
 {
-    return c->size + c->reply_size >= BIG || number % 16 == 3 || number % 16 == 5;
+    return has_big_ones(w) || number % 16 == 3 || number % 16 == 5;
 }
 
 void check_narrow(world *w, uint32_t number, const event *e)
@@ -91,9 +96,7 @@ void check_narrow(world *w, uint32_t number, const event *e)
            "P10: call %u with %llu bytes, reply %llu, on a path of %u, ends %s", number,
            (unsigned long long)c->size, (unsigned long long)c->reply_size, w->swarm.narrow,
            status_name(e->status));
-    uint64_t took = w->now - c->begun, soon = SOON;
-    if (by_lane(c, number))
-        soon = SOON_BIG;
+    uint64_t took = w->now - c->begun, soon = needs_lane(w, number) ? SOON_BIG : SOON;
     EXPECT(w, took <= soon || c->begun < w->swarm.narrow_at + FOUND_OUT,
            "P10: call %u takes %.3f s, %.3f s after the path became narrow", number,
            (double)took / 1e9, (double)(c->begun - w->swarm.narrow_at) / 1e9);

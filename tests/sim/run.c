@@ -135,6 +135,8 @@ static void world_begin(world *w, const sim_options *options, step_record *steps
     check_moving_begin(w);
     if (w->options.narrow)
         narrow_begin(w);
+    else if (w->options.crowded)
+        crowded_begin(w);
     else
         workload_begin(w);
     w->planning = false;

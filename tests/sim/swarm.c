@@ -94,13 +94,16 @@ void swarm_draw(world *w)
     w->gentle = is_gentle(w, s);
     w->node_count = (uint32_t)chance_between(w, 2, 4);
     w->calls_planned = (uint32_t)chance_between(w, 40, 400);
+    if (w->options.crowded)
+        crowded_draw(w);
     if (w->options.calls != 0)
         w->calls_planned = w->options.calls;
 }
 
 config swarm_config(world *w, uint32_t index)
 {
-    config c = w->options.batch ? batches_config(config_tiny()) : config_tiny();
+    config c =
+        w->options.batch != 0 || w->options.crowded ? batches_config(config_tiny()) : config_tiny();
     c.port = (uint16_t)(7000 + index);
     c.tcp = !w->options.udp_only;
     c.udp = !w->options.lane0_only;

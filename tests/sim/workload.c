@@ -355,8 +355,9 @@ static void first_call(world *w, void *what, uint64_t pairing, uint64_t unused)
     uint32_t call = workload_call(w, &(call_plan){.caller = (uint32_t)(pairing >> 32),
                                                   .target = (uint32_t)pairing,
                                                   .timeout = SECONDS(20)});
+    /* A connection that died without a word needs 2 s to be found out (T7), then its heir some. */
     bool lanes_only = w->options.lane0_only || w->swarm.udp_blocked;
-    uint64_t patience = lanes_only ? SECONDS(8) : SECONDS(2);
+    uint64_t patience = lanes_only ? SECONDS(4) : SECONDS(2);
     if (call != UINT32_MAX)
         world_at(w, w->now + patience, look_at_first, NULL, call, 0);
 }

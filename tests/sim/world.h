@@ -63,6 +63,7 @@ typedef struct {
     bool lane0_only; /* config.udp is off */
     bool quiet;      /* no faults at all */
     bool narrow;     /* no fault but one: the path swallows large packets from some moment on */
+    bool crowded;    /* no fault, but one lane that always has something shorter to carry */
     bool verbose;
     uint32_t batch; /* datagrams at most in one input, and nothing else is by chance; 0: as drawn */
     endings *endings; /* where to note them, or NULL */
@@ -373,6 +374,11 @@ void narrow_draw(world *w);
 void narrow_begin(world *w);
 void check_narrow(world *w, uint32_t call, const event *e);
 void check_narrow_end(world *w); /* everything is quiet, and the path long whole */
+
+/* ---- crowded.c (T9, Q18) ---- */
+
+void crowded_draw(world *w);
+void crowded_begin(world *w);
 
 /* ---- batches.c (Q12) ---- */
 

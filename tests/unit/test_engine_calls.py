@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tests.engine_module import Engine
 
 
+NOWHERE = 0  # a path: without a session
+
+
 def keep(pair: Pair) -> None:
     """The handler of b answers when the test says so."""
     pair.b.handler = None
@@ -246,6 +249,26 @@ def test_cancel_overtakes_its_request(engine: Engine) -> None:
     assert [request.method for request in pair.b.told] == ["hello"]
 
 
+def stuck_there(pair: Pair) -> int:
+    view = pair.a.view()
+    assert 0 < view.stuck_since < pair.now
+    return int(view.stuck)
+
+
+def test_how_many_are_stuck_is_known_when_the_session_has_gone(engine: Engine) -> None:
+    """C3: an application that reads `busy` late asks for the number then."""
+    pair = Pair(engine, b={"call_slots_max": 4})
+    keep(pair)
+    for _ in range(4):
+        pair.a.call(timeout_ms=300)
+    later = pair.a.call(timeout_ms=9_000)
+    pair.run_until(lambda: later.done)
+    pair.b.close()
+    pair.run(100 * MS)
+    assert pair.a.view().path == NOWHERE
+    assert stuck_there(pair) == 4
+
+
 def test_handlers_that_ignore_cancel_never_exceed_the_slots(engine: Engine) -> None:
     """C3: when all are stuck, new calls are told so: busy, outcome no."""
     pair = Pair(engine, b={"call_slots_max": 4})
@@ -259,9 +282,7 @@ def test_handlers_that_ignore_cancel_never_exceed_the_slots(engine: Engine) -> N
     at_once = pair.a.call(timeout_ms=9_000)
     assert (at_once.status, at_once.outcome) == ("BUSY", "no")
     assert len(pair.b.told) == 4
-    view = pair.a.view()
-    assert view.stuck == 4
-    assert 0 < view.stuck_since < pair.now
+    assert stuck_there(pair) == 4
     pair.b.requests[0].reply()
     pair.b.handler = lambda request: request.reply(b"room again")
     pair.run(100 * MS)

@@ -119,6 +119,18 @@ def test_a_narrow_path_is_found_by_the_lane_that_stands_still(engine: Engine) ->
     settle(pair)
 
 
+@pytest.mark.parametrize(("takes", "last"), [(MS // 10, 16 * KIB), (40 * MS, 2 * KIB)])
+def test_segments_follow_the_rate_of_their_lane(engine: Engine, takes: int, last: int) -> None:
+    """T9: a segment is 2 ms of the lane, between both limits, and comes to either of them."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    pair.write_takes = takes
+    call = pair.a.call_big(200_000)
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert pair.lengths[-2] == last
+
+
 def test_complete_is_told_though_words_are_lost(engine: Engine) -> None:
     """T4: all bytes written, all packets back are lost for 2 s: delivered once."""
     pair = LanePair(engine)
