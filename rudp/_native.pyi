@@ -35,6 +35,7 @@ class _Lib(Protocol):
     RUDP_PACKET_BODY: int
     RUDP_PACKET_REPLY: int
     RUDP_METHOD_MAX: int
+    RUDP_TIMEOUT_MAX: int
     RUDP_UNKNOWN: int
     RUDP_DONE: int
     RUDP_REQUEST: int

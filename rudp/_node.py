@@ -34,8 +34,10 @@ from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
 from rudp._lib import (
     FORKED,
     FULL,
+    LONGEST,
     OK,
     PACKET_BODY,
+    TIMEOUT_MAX,
     rudp_call,
     rudp_call_memory,
     rudp_cancel,
@@ -65,7 +67,6 @@ LINGER_CROWDED = 1000  # microseconds
 CLOSE_SECONDS = 5.0
 SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may break a limit
 EAGER = sys.version_info >= (3, 12)
-LONGEST = 1e9  # seconds: about 31 years, and still a whole number of microseconds in 64 bits
 
 
 class Node(Endpoint[Peer]):
@@ -381,4 +382,4 @@ def _ready(reference: Callable[[], Node | None]) -> None:
 
 
 def _microseconds(seconds: float) -> int:
-    return int(seconds * 1e6) or 1 if seconds < LONGEST else int(LONGEST * 1e6)
+    return int(seconds * 1e6) or 1 if seconds < LONGEST else TIMEOUT_MAX

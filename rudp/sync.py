@@ -32,11 +32,13 @@ from rudp._errors import Busy, ConfigError, DeadlineExceeded, Outcome
 from rudp._keys import Key
 from rudp._lib import (
     FULL,
+    LONGEST,
     OK,
     PACKET_BODY,
     RESULT,
     SIGNAL,
     TIMEOUT,
+    TIMEOUT_MAX,
     UNKNOWN,
     rudp_call,
     rudp_call_memory,
@@ -53,8 +55,6 @@ from rudp._serving import Kind, Method, bound_request, limited
 
 BATCH = 64  # events per turn
 CLOSE_SECONDS = 5.0
-LONGEST = 1e9  # seconds
-LONGEST_US = 10**15
 MAIN_SLICE = 100_000  # microseconds: how long a lost signal may go unnoticed (Rule 17)
 THREAD_SLICE = 1_000_000
 LOOK_SECONDS = 0.5  # between looks for events of a node that only calls
@@ -291,7 +291,7 @@ class Node(Endpoint[Peer]):
         if not seconds > 0:
             text = f"call of {method!r}: no time is left"
             raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
-        us = int(seconds * 1e6) or 1 if seconds < LONGEST else LONGEST_US
+        us = int(seconds * 1e6) or 1 if seconds < LONGEST else TIMEOUT_MAX
         handle, name = slot.handle, method.encode()
         code = self._hand_over(slot, peer._id, name, body, us)
         if code == FULL:

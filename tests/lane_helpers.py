@@ -16,7 +16,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.helpers import MS, Call, Datagram, Node, Pair, Request
+from tests.helpers import MS, SECOND, Call, Datagram, Node, Pair, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -330,6 +330,14 @@ class LanePair(Pair):
         """Both ends hear of a reset."""
         for end in link.ends:
             end.node.over(end, BROKE)
+
+    def settle(self) -> None:
+        """Q6 and T5: all tables are free and all memory was given back."""
+        self.run(8 * SECOND)
+        assert self.a.all_free
+        assert self.b.all_free
+        assert self.a.memories == {}
+        assert self.b.memories == {}
 
     def bulk_links(self) -> list[Link]:
         """Those that carry segments and still live."""

@@ -44,6 +44,7 @@
 #define RUDP_PACKET_BODY  1125 /* bytes of method, extension and body that still fit one packet */
 #define RUDP_PACKET_REPLY 1131 /* bytes of a reply's body that still fit one packet */
 #define RUDP_METHOD_MAX   255  /* bytes of a method's name */
+#define RUDP_TIMEOUT_MAX  1000000000000000 /* us, of a call: 31 years, and 1e9 s as a double */
 #define RUDP_UNKNOWN      4294967295
 
 /* An address: IPv4 in the first four bytes of ip. */

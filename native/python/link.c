@@ -6,8 +6,6 @@
 #include "python/scalars.h"
 #include "python/service.h"
 
-#define LONGEST_S 1e9 /* seconds: about 31 years, and still a whole number of microseconds */
-
 static PyTypeObject *link_type;
 
 /* ---- a call ---- */
@@ -23,8 +21,10 @@ static uint64_t timeout_of(const link_object *link, PyObject *timeout)
         PyErr_Clear(); /* an int beyond all floats is -1 */
     if (!(seconds > 0))
         return 0;
-    uint64_t us = (uint64_t)((seconds < LONGEST_S ? seconds : LONGEST_S) * 1e6);
-    return us > 0 ? us : 1;
+    double us = seconds * 1e6;
+    if (us >= (double)RUDP_TIMEOUT_MAX)
+        return RUDP_TIMEOUT_MAX;
+    return us < 1 ? 1 : (uint64_t)us;
 }
 
 /* Inside a handler the time left of its request counts: that is Python's to find out. */
@@ -61,6 +61,17 @@ static bool request_fill(const link_object *link, request *r, PyObject *method, 
     return r->size > 0;
 }
 
+/* The Call of what the core has taken. Without memory for it the core need not go on either. */
+static call_object *call_of(link_object *link, PyObject *node, PyObject *peer, PyObject *method,
+                            uint64_t handle)
+{
+    call_object *call = call_new(node, link->loop, peer, method, handle);
+    if (call == NULL)
+        (void)rudp_cancel(link->core, handle);
+    link->table.places[handle & HANDLE_INDEX].call = call;
+    return call;
+}
+
 /* call(node, peer, peer's id, method, args, timeout): a Call, or None if it is not simple. */
 static PyObject *link_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -79,9 +90,7 @@ static PyObject *link_call(PyObject *self, PyObject *const *args, Py_ssize_t cou
         table_give(&link->table, handle);
         return Py_NewRef(Py_None);
     }
-    call_object *call = call_new(args[0], link->loop, args[1], args[3], handle);
-    link->table.places[handle & HANDLE_INDEX].call = call;
-    return Py_XNewRef((PyObject *)call);
+    return Py_XNewRef((PyObject *)call_of(link, args[0], args[1], args[3], handle));
 }
 
 /* ---- what is not simple ---- */
@@ -107,12 +116,10 @@ static PyObject *link_begin(PyObject *self, PyObject *args)
     int pickled;
     if (!PyArg_ParseTuple(args, "OOKOp", &node, &peer, &handle, &method, &pickled))
         return NULL;
-    call_object *call = call_new(node, link->loop, peer, method, handle);
-    if (call == NULL)
-        return NULL;
-    call->pickled = (char)pickled;
-    link->table.places[handle & HANDLE_INDEX].call = call;
-    return Py_NewRef((PyObject *)call);
+    call_object *call = call_of(link, node, peer, method, handle);
+    if (call != NULL)
+        call->pickled = (char)pickled;
+    return Py_XNewRef((PyObject *)call);
 }
 
 /* The calls that have not ended. */

@@ -79,6 +79,15 @@ static void put_float(writer *w, PyObject *value)
     put_number(w, 0xcb, bits, 8);
 }
 
+/* Bytes behind their number, which has one byte after this kind or two after the next. */
+static void put_counted(writer *w, uint8_t kind, const char *bytes, Py_ssize_t size)
+{
+    bool wide = size > UINT8_MAX;
+    put_number(w, (uint8_t)(kind + wide), (uint64_t)size, wide ? 2 : 1);
+    w->ok = w->ok && size <= UINT16_MAX;
+    put(w, bytes, (size_t)size);
+}
+
 static void put_text(writer *w, PyObject *value)
 {
     Py_ssize_t size;
@@ -88,13 +97,11 @@ static void put_text(writer *w, PyObject *value)
         w->ok = false;
         return;
     }
-    if (size < 32)
-        put_number(w, (uint8_t)(0xa0 | size), 0, 0);
-    else if (size <= UINT8_MAX)
-        put_number(w, 0xd9, (uint64_t)size, 1);
-    else
-        put_number(w, 0xda, (uint64_t)size, 2);
-    w->ok = w->ok && size <= UINT16_MAX;
+    if (size >= 32) {
+        put_counted(w, 0xd9, text, size);
+        return;
+    }
+    put_number(w, (uint8_t)(0xa0 | size), 0, 0);
     put(w, text, (size_t)size);
 }
 
@@ -103,12 +110,7 @@ static void put_bytes(writer *w, PyObject *value)
     char *bytes;
     Py_ssize_t size;
     PyBytes_AsStringAndSize(value, &bytes, &size);
-    if (size <= UINT8_MAX)
-        put_number(w, 0xc4, (uint64_t)size, 1);
-    else
-        put_number(w, 0xc5, (uint64_t)size, 2);
-    w->ok = w->ok && size <= UINT16_MAX;
-    put(w, bytes, (size_t)size);
+    put_counted(w, 0xc4, bytes, size);
 }
 
 static void value_write(writer *w, PyObject *value)

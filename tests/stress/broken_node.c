@@ -8,34 +8,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "api/node.h"
 #include "base/ensure.h"
 #include "engine/state.h" /* for a promise that a call runs into */
-
-static int faults;
-
-static void check(bool ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "wrong: %s\n", what);
-        faults++;
-    }
-}
-
-static rudp_node *node_new(void)
-{
-    rudp_options o = {.listen = {.ip = {127, 0, 0, 1}, .family = 4}};
-    char error[160];
-    rudp_node *n = NULL;
-    if (rudp_open_wait(&o, &n, error, sizeof error) != 0) {
-        fprintf(stderr, "open: %s\n", error);
-        exit(2);
-    }
-    return n;
-}
+#include "stress/stress.h"
 
 static void *call_main(void *argument)
 {
@@ -85,7 +62,7 @@ static void call_breaks(void)
     static uint8_t bytes[100000];
     void *parts[] = {bytes};
     size_t sizes[] = {sizeof bytes};
-    rudp_node *n = node_new();
+    rudp_node *n = node_new(NULL);
     pthread_mutex_lock(&n->lock);
     n->engine->release_room = 0;
     pthread_mutex_unlock(&n->lock);
@@ -104,7 +81,7 @@ static void join(pthread_t thread, const char *what)
 
 int main(void)
 {
-    rudp_node *n = node_new(), *other = node_new();
+    rudp_node *n = node_new(NULL), *other = node_new(NULL);
     rudp_address at;
     pthread_t caller, dispatcher;
     uint64_t numbers[8];

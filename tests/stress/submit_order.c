@@ -8,35 +8,11 @@
  * word that a result was taken, followed by the next call of the same index: that call would find
  * its index in use, and never end. */
 #define _GNU_SOURCE
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "api/node.h"
+#include "stress/stress.h"
 #include "wire/status.h"
 
 enum { GENERATION = 1 << 24, PATIENCE = 20000000 };
-
-static int faults;
-
-static void check(bool ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "wrong: %s\n", what);
-        faults++;
-    }
-}
-
-static rudp_node *node_new(void)
-{
-    rudp_options o = {.listen = {.ip = {127, 0, 0, 1}, .family = 4}};
-    char error[160];
-    rudp_node *n = NULL;
-    if (rudp_open_wait(&o, &n, error, sizeof error) != 0) {
-        fprintf(stderr, "open: %s\n", error);
-        exit(2);
-    }
-    return n;
-}
 
 /* A writer who stops half way: what publishes his entry later. */
 static uint64_t writer_begin(rudp_node *n)
@@ -87,7 +63,7 @@ static void index_is_free_when_used_again(rudp_node *n, uint32_t peer)
 
 int main(void)
 {
-    rudp_node *n = node_new(), *silent = node_new();
+    rudp_node *n = node_new(NULL), *silent = node_new(NULL);
     rudp_address at;
     rudp_listening(silent, &at);
     uint32_t peer = (uint32_t)rudp_peer_wait(n, &at);

@@ -12,14 +12,11 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "include/rudp.h"
+#include "stress/stress.h"
 #include "wire/status.h"
 
 enum { SMALL_THREADS = 3, BIG_THREADS = 2, BIG = 300 << 10, INDEX_BITS = 24 };
@@ -27,28 +24,15 @@ enum { SMALL_THREADS = 3, BIG_THREADS = 2, BIG = 300 << 10, INDEX_BITS = 24 };
 static rudp_node *caller, *answerer;
 static uint32_t peer;
 static uint32_t calls_each = 300;
-static atomic_bool over, broken;
+static atomic_bool over;
 static atomic_uint released, requests;
 static uint8_t big[BIG];
 
-static void check(int ok, const char *what, long result)
+static void check_result(bool ok, const char *what, long result)
 {
-    if (!ok) {
-        fprintf(stderr, "%s: %ld\n", what, result);
-        atomic_store(&broken, 1);
-    }
-}
-
-static rudp_node *node_open(const uint8_t *key)
-{
-    rudp_options o = {.listen = {.ip = {127, 0, 0, 1}, .family = 4}, .key = key};
-    char error[160];
-    rudp_node *n = NULL;
-    if (rudp_open_wait(&o, &n, error, sizeof error) != 0) {
-        fprintf(stderr, "open: %s\n", error);
-        exit(2);
-    }
-    return n;
+    if (!ok)
+        fprintf(stderr, "%ld: ", result);
+    check(ok, what);
 }
 
 /* ---- node B ---- */
@@ -82,7 +66,7 @@ static void *loop_main(void *argument)
         if (taken == 0)
             poll(&p, 1, 20);
         int count = rudp_turn(answerer, taken, 0);
-        check(count >= 0, "turn", count);
+        check_result(count >= 0, "turn", count);
         for (int i = 0; i < count; i++) {
             const rudp_event *e = &events[(position + (uint64_t)i) % RUDP_EVENTS];
             if (e->kind == RUDP_REQUEST)
@@ -115,14 +99,14 @@ static void call_small(uint32_t index, uint32_t turn, const uint8_t *arena)
     rudp_event done;
     int r =
         rudp_call(caller, handle, peer, 1, 20000000, "echo", 4, (const char *)body, sizeof body);
-    check(r == 0, "call", r);
+    check_result(r == 0, "call", r);
     r = wait_done(handle, &done);
-    check(r == 0, "call wait", r);
+    check_result(r == 0, "call wait", r);
     bool same = done.status == STATUS_OK && done.size == sizeof body &&
                 memcmp(arena + done.offset, body, sizeof body) == 0;
-    check(same, "small reply", done.status);
+    check_result(same, "small reply", done.status);
     r = rudp_taken(caller, handle);
-    check(r == 0, "taken", r);
+    check_result(r == 0, "taken", r);
 }
 
 static void call_big(uint32_t index, uint32_t turn, const uint8_t *arena)
@@ -133,13 +117,13 @@ static void call_big(uint32_t index, uint32_t turn, const uint8_t *arena)
     rudp_memory *m = rudp_memory_new(handle, 2, parts, sizes);
     rudp_event done;
     int r = rudp_call_memory(caller, handle, peer, 1, 20000000, "big", 3, m);
-    check(r == 0, "call_memory", r);
+    check_result(r == 0, "call_memory", r);
     r = wait_done(handle, &done);
-    check(r == 0, "call wait", r);
+    check_result(r == 0, "call wait", r);
     uint64_t reply[2] = {0, 0};
     if (done.status == STATUS_OK && done.size == sizeof reply)
         memcpy(reply, arena + done.offset, sizeof reply);
-    check(reply[0] == BIG && reply[1] == big[BIG / 2], "big reply", done.status);
+    check_result(reply[0] == BIG && reply[1] == big[BIG / 2], "big reply", done.status);
     rudp_taken(caller, handle);
 }
 
@@ -150,7 +134,7 @@ static void *calls_main(void *argument)
     const uint8_t *arena = rudp_arena(caller, &size);
     bool is_big = index >= SMALL_THREADS;
     uint32_t most = is_big ? calls_each / 10 + 1 : calls_each;
-    for (uint32_t i = 0; i < most && !atomic_load(&broken); i++) {
+    for (uint32_t i = 0; i < most && atomic_load(&faults) == 0; i++) {
         if (is_big)
             call_big(index, i, arena);
         else
@@ -209,7 +193,7 @@ static void *late_main(void *argument)
     do {
         r = rudp_call_wait(caller, handle, &done, 5000000);
     } while (r == RUDP_SIGNAL);
-    check((r == 0 && done.status != STATUS_OK) || r == RUDP_CLOSED, "late call", r);
+    check_result((r == 0 && done.status != STATUS_OK) || r == RUDP_CLOSED, "late call", r);
     return NULL;
 }
 
@@ -222,8 +206,8 @@ int main(int argc, char **argv)
     const uint8_t *shared_key = argc > 2 ? key : NULL;
     for (size_t i = 0; i < BIG; i++)
         big[i] = (uint8_t)(i * 31);
-    caller = node_open(shared_key);
-    answerer = node_open(shared_key);
+    caller = node_new(shared_key);
+    answerer = node_new(shared_key);
     rudp_address at;
     rudp_listening(answerer, &at);
     peer = (uint32_t)rudp_peer_wait(caller, &at);
@@ -241,10 +225,10 @@ int main(int argc, char **argv)
     pthread_create(&late, NULL, late_main, NULL);
     usleep(50000);
     int r = rudp_close_wait(caller, RUDP_UNKNOWN, 200000);
-    check(r == 0 || r == RUDP_TIMEOUT, "close A", r);
+    check_result(r == 0 || r == RUDP_TIMEOUT, "close A", r);
     pthread_join(late, NULL);
     r = rudp_close_wait(answerer, RUDP_UNKNOWN, 200000);
-    check(r == 0 || r == RUDP_TIMEOUT, "close B", r);
+    check_result(r == 0 || r == RUDP_TIMEOUT, "close B", r);
     printf("%u requests, %u released\n", atomic_load(&requests), atomic_load(&released));
-    return atomic_load(&broken);
+    return atomic_load(&faults) != 0;
 }

@@ -34,15 +34,7 @@ def finish(pair: LanePair, call: Call, size: int) -> None:
     pair.run_until(lambda: call.done, within=30 * SECOND)
     assert (call.status, call.outcome) == ("OK", "yes")
     assert [request.body for request in pair.b.told[1:]] == [pattern(size)]
-    settle(pair)
-
-
-def settle(pair: LanePair) -> None:
-    pair.run(8 * SECOND)
-    assert pair.a.all_free
-    assert pair.b.all_free
-    assert pair.a.memories == {}
-    assert pair.b.memories == {}
+    pair.settle()
 
 
 @pytest.mark.parametrize("size", [1_200, 8 * KIB, SHARE])
@@ -64,7 +56,7 @@ def test_a_reply_goes_eagerly_too(engine: Engine) -> None:
         pair.run_until(lambda call=call: call.done)  # type: ignore[misc]
         assert call.body == pattern(5_000)
     assert pair.b.counter("transfers_eager") >= 1
-    settle(pair)
+    pair.settle()
 
 
 def test_one_byte_more_than_the_promise_waits(engine: Engine) -> None:
@@ -83,7 +75,7 @@ def test_the_promise_is_one_for_all_messages_of_a_session(engine: Engine) -> Non
     third = pair.a.call_big(40 * KIB)
     pair.run_until(lambda: third.done)
     assert pair.a.counter("transfers_eager") == 2
-    settle(pair)
+    pair.settle()
 
 
 def test_no_promise_while_others_hold_the_pool(engine: Engine) -> None:
@@ -102,7 +94,7 @@ def test_a_parked_session_has_no_promise(engine: Engine) -> None:
         pair.run_until(lambda call=call: call.done)  # type: ignore[misc]
         pair.run(50 * MS)
         assert pair.a.counter("transfers_eager") == eager
-    settle(pair)
+    pair.settle()
 
 
 @pytest.mark.parametrize("late", [20 * MS, 400 * MS, 1_500 * MS])
@@ -142,7 +134,7 @@ def test_a_held_lane_goes_on_for_the_others(engine: Engine) -> None:
     pair.run_until(lambda: first.done and second.done)
     assert (first.status, second.status) == ("OK", "OK")
     assert pair.a.counter("lanes_dropped") == 0
-    settle(pair)
+    pair.settle()
 
 
 @pytest.mark.parametrize("after_ms", range(6))
@@ -193,7 +185,7 @@ def test_no_room_at_the_receiver(engine: Engine) -> None:
     pair.run_until(lambda: all(call.done for call in calls))
     assert pair.a.counter("transfers_eager") == 3
     assert pair.a.counter("bulk_bytes_again") == 20 * KIB
-    settle(pair)
+    pair.settle()
 
 
 def test_a_failed_allocation_is_a_refusal(engine: Engine) -> None:
@@ -202,7 +194,7 @@ def test_a_failed_allocation_is_a_refusal(engine: Engine) -> None:
     call = pair.a.call_big(20 * KIB)
     pair.run_until(lambda: call.done)
     assert (call.status, call.outcome) == ("NO_MEMORY", "no")
-    settle(pair)
+    pair.settle()
 
 
 @pytest.mark.parametrize("after", [0, MS, 2 * MS, 3 * MS])
@@ -219,7 +211,7 @@ def test_cancelled_under_way(engine: Engine, after: int) -> None:
     assert call.status == "CANCELLED"
     if call.outcome == "no":
         assert len(pair.b.told) == 1
-    settle(pair)
+    pair.settle()
 
 
 def test_a_busy_receiver_is_tried_again(engine: Engine) -> None:
@@ -234,7 +226,7 @@ def test_a_busy_receiver_is_tried_again(engine: Engine) -> None:
     assert {call.status for call in calls} == {"OK"}
     assert [len(request.body) for request in pair.b.told[1:]] == [5_000] * 4
     assert pair.a.counter("busy_retries") > 0
-    settle(pair)
+    pair.settle()
 
 
 def test_the_session_ends_under_way(engine: Engine) -> None:
@@ -245,4 +237,4 @@ def test_the_session_ends_under_way(engine: Engine) -> None:
     pair.b.close()
     pair.run_until(lambda: call.done)
     assert call.status == "CLOSED"
-    settle(pair)
+    pair.settle()

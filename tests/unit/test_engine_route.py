@@ -29,15 +29,29 @@ def answered(pair: LanePair, size: int) -> None:
     assert (call.status, len(call.body)) == ("OK", size)
 
 
-@pytest.mark.parametrize("most", [650, 900, 1_100, 1_160])
-def test_packets_leave_a_path_that_swallows_only_large_ones(engine: Engine, most: int) -> None:
-    """P10: three losses, then that message goes by lane 0, and others at once."""
+def narrowed(engine: Engine, most: int = 1_000) -> LanePair:
+    """A pair that has just found out."""
     pair = LanePair(engine)
     answered(pair, 1_100)
     assert pair.a.view().path == UDP
     pair.network = passing(most)
     answered(pair, 1_100)
     assert pair.a.view().path == LANE0
+    return pair
+
+
+def whole_again(pair: LanePair) -> None:
+    pair.network = passing(1_200)
+    for _ in range(60):
+        answered(pair, 10)
+        pair.run(SECOND)
+    assert pair.a.view().path == UDP
+
+
+@pytest.mark.parametrize("most", [650, 900, 1_100, 1_160])
+def test_packets_leave_a_path_that_swallows_only_large_ones(engine: Engine, most: int) -> None:
+    """P10: three losses, then that message goes by lane 0, and others at once."""
+    pair = narrowed(engine, most)
     began = pair.now
     answered(pair, 1_100)
     assert pair.now - began <= 10 * MS
@@ -103,15 +117,8 @@ def test_a_narrow_path_replaces_bulk_lanes_on_either_side(engine: Engine) -> Non
 
 def test_full_segments_again_when_the_path_is_whole_again(engine: Engine) -> None:
     """T8: what was learned from packets is forgotten with the verdict on them."""
-    pair = LanePair(engine)
-    answered(pair, 1_100)
-    pair.network = passing(1_000)
-    answered(pair, 1_100)
-    pair.network = passing(1_200)
-    for _ in range(60):
-        answered(pair, 10)
-        pair.run(SECOND)
-    assert pair.a.view().path == UDP
+    pair = narrowed(engine)
+    whole_again(pair)
     pair.b.handler = lambda request: request.reply(b"")
     big = pair.a.call_big(50_000)
     pair.run_until(lambda: big.done)
@@ -120,25 +127,15 @@ def test_full_segments_again_when_the_path_is_whole_again(engine: Engine) -> Non
 
 def test_back_on_udp_when_the_path_is_whole_again(engine: Engine) -> None:
     """M2: tested every 5 s at full size; three answers and 10 s of dwell."""
-    pair = LanePair(engine)
-    answered(pair, 1_100)
-    pair.network = passing(1_000)
-    answered(pair, 1_100)
+    pair = narrowed(engine)
     pair.run(30 * SECOND)
     assert pair.a.view().path == LANE0
-    pair.network = passing(1_200)
-    for _ in range(30):
-        answered(pair, 10)
-        pair.run(SECOND)
-    assert pair.a.view().path == UDP
+    whole_again(pair)
 
 
 def test_a_lane_0_that_dies_on_a_narrow_path_is_replaced(engine: Engine) -> None:
     """P10, L2: only small probes prove over UDP that it is lane 0 which is dead."""
-    pair = LanePair(engine)
-    answered(pair, 1_100)
-    pair.network = passing(1_000)
-    answered(pair, 1_100)
+    pair = narrowed(engine)
     for link in pair.links:
         link.dead = True
     began = pair.now

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 KIB = 1024
 
 
-def settle(pair: LanePair) -> None:
-    """Q6 and T5: all tables are free and all memory was given back."""
-    pair.run(8 * SECOND)
-    assert pair.a.all_free
-    assert pair.b.all_free
-    assert pair.a.memories == {}
-    assert pair.b.memories == {}
+def with_a_lane(engine: Engine) -> LanePair:
+    """Something big has gone over it."""
+    pair = LanePair(engine)
+    pair.b.handler = lambda request: request.reply(b"")
+    first = pair.a.call_big(20_000)
+    pair.run_until(lambda: first.done)
+    return pair
 
 
 def received(pair: LanePair, size: int) -> bool:
@@ -41,7 +41,7 @@ def test_a_big_request_arrives_whole(engine: Engine, size: int) -> None:
     (request,) = pair.b.told
     assert request.body == pattern(size)
     assert pair.a.counter("bulk_bytes_again") == 0
-    settle(pair)
+    pair.settle()
 
 
 def test_a_big_reply_to_a_small_request(engine: Engine) -> None:
@@ -52,7 +52,7 @@ def test_a_big_reply_to_a_small_request(engine: Engine) -> None:
     pair.run_until(lambda: call.done)
     assert (call.status, call.body) == ("OK", pattern(100_000))
     assert {link.ends[0].node.name for link in pair.links} == {"a"}
-    settle(pair)
+    pair.settle()
 
 
 def test_every_cut_resumes_where_the_receiver_says(engine: Engine) -> None:
@@ -69,15 +69,12 @@ def test_every_cut_resumes_where_the_receiver_says(engine: Engine) -> None:
     assert call.status == "OK"
     assert pair.b.told[0].body == pattern(size)
     assert 0 < pair.a.counter("bulk_bytes_again") <= 5 * 8 * 16 * KIB
-    settle(pair)
+    pair.settle()
 
 
 def test_a_silent_lane_is_replaced_once(engine: Engine) -> None:
     """T7: no position for 2 s while probes are answered: one new lane, and the old one goes."""
-    pair = LanePair(engine)
-    pair.b.handler = lambda request: request.reply(b"")
-    first = pair.a.call_big(20_000)
-    pair.run_until(lambda: first.done)
+    pair = with_a_lane(engine)
     (lane,) = pair.bulk_links()
     lane.dead = True
     opened = len(pair.links)
@@ -85,29 +82,23 @@ def test_a_silent_lane_is_replaced_once(engine: Engine) -> None:
     pair.run_until(lambda: call.done, within=5 * SECOND)
     assert call.status == "OK"
     assert len([link for link in pair.links[opened:] if link.lane_class == 1]) == 1
-    settle(pair)
+    pair.settle()
 
 
 def test_two_lanes_without_progress_mean_smaller_segments(engine: Engine) -> None:
     """T8: a path that swallows full TCP segments lets small ones through."""
-    pair = LanePair(engine)
-    pair.b.handler = lambda request: request.reply(b"")
-    first = pair.a.call_big(50_000)
-    pair.run_until(lambda: first.done)
+    pair = with_a_lane(engine)
     pair.segments_most = 1_200
     call = pair.a.call_big(50_000)
     pair.run_until(lambda: call.done)
     assert call.status == "OK"
     assert [link.segment_size for link in pair.links if link.lane_class == 1] == [0, 0, 1160]
-    settle(pair)
+    pair.settle()
 
 
 def test_a_narrow_path_is_found_by_the_lane_that_stands_still(engine: Engine) -> None:
     """T8, P10: probes of full size tell at once that only the smallest segments get through."""
-    pair = LanePair(engine)
-    pair.b.handler = lambda request: request.reply(b"")
-    first = pair.a.call_big(50_000)
-    pair.run_until(lambda: first.done)
+    pair = with_a_lane(engine)
     pair.segments_most = 900
     pair.network = lambda _sender, content: [MS] if len(content) <= 900 else []
     began = pair.now
@@ -116,7 +107,7 @@ def test_a_narrow_path_is_found_by_the_lane_that_stands_still(engine: Engine) ->
     assert call.status == "OK"
     assert [link.segment_size for link in pair.links if link.lane_class == 1] == [0, 536]
     assert pair.now - began < 2 * SECOND
-    settle(pair)
+    pair.settle()
 
 
 @pytest.mark.parametrize(("takes", "last"), [(MS // 10, 16 * KIB), (40 * MS, 2 * KIB)])
@@ -145,7 +136,7 @@ def test_complete_is_told_though_words_are_lost(engine: Engine) -> None:
     assert call.status == "OK"
     assert len(pair.b.told) == 1
     assert pair.a.counter("bulk_bytes_again") == 0
-    settle(pair)
+    pair.settle()
 
 
 def test_corruption_drops_the_lane_not_the_session(engine: Engine) -> None:
@@ -165,7 +156,7 @@ def test_corruption_drops_the_lane_not_the_session(engine: Engine) -> None:
     assert pair.b.told[0].body == pattern(100_000)
     assert pair.b.dropped("SEGMENT") == 1
     assert pair.a.counter("sessions_ended") == 0
-    settle(pair)
+    pair.settle()
 
 
 def test_cancel_keeps_the_memory_until_the_loop_lets_go(engine: Engine) -> None:
@@ -181,7 +172,7 @@ def test_cancel_keeps_the_memory_until_the_loop_lets_go(engine: Engine) -> None:
     pair.run(100 * MS)
     assert pair.a.memories == {}
     assert pair.b.told == []
-    settle(pair)
+    pair.settle()
 
 
 def test_a_failed_allocation_is_a_refusal(engine: Engine) -> None:
@@ -191,7 +182,7 @@ def test_a_failed_allocation_is_a_refusal(engine: Engine) -> None:
     call = pair.a.call_big(50_000)
     pair.run_until(lambda: call.done)
     assert (call.status, call.outcome) == ("NO_MEMORY", "no")
-    settle(pair)
+    pair.settle()
 
 
 def test_one_larger_than_the_pool_waits_until_it_is_alone(engine: Engine) -> None:
@@ -207,7 +198,7 @@ def test_one_larger_than_the_pool_waits_until_it_is_alone(engine: Engine) -> Non
     pair.b.requests[0].reply(b"")
     pair.run_until(lambda: first.done and second.done)
     assert (first.status, second.status) == ("OK", "OK")
-    settle(pair)
+    pair.settle()
 
 
 def test_a_reply_over_the_callers_limit(engine: Engine) -> None:
@@ -218,7 +209,7 @@ def test_a_reply_over_the_callers_limit(engine: Engine) -> None:
     pair.run_until(lambda: call.done)
     assert (call.status, call.outcome) == ("REPLY_TOO_LARGE", "yes")
     assert pair.written == []
-    settle(pair)
+    pair.settle()
 
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
@@ -242,7 +233,7 @@ def test_without_tcp_only_big_messages_fail(engine: Engine, how: str) -> None:
     healed = pair.a.call_big(50_000)
     pair.run_until(lambda: healed.done)
     assert healed.status == "OK"
-    settle(pair)
+    pair.settle()
 
 
 def test_a_stranger_hears_nothing_and_is_shut(engine: Engine) -> None:
@@ -282,7 +273,7 @@ def test_many_calls_share_the_slots(engine: Engine) -> None:
     pair.run_until(lambda: all(call.done for call in calls), within=60 * SECOND)
     assert {call.status for call in calls} == {"OK"}
     assert [len(call.body) for call in calls] == [5_000 + 1_000 * i for i in range(12)]
-    settle(pair)
+    pair.settle()
 
 
 def test_no_transfer_waits_until_others_are_through(engine: Engine) -> None:
@@ -302,4 +293,4 @@ def test_no_transfer_waits_until_others_are_through(engine: Engine) -> None:
     assert [call.status for call in calls] == ["OK", "OK"]
     (other,) = set(slots) - {slots[0]}
     assert slots.index(other) <= 24
-    settle(pair)
+    pair.settle()
