@@ -191,7 +191,7 @@ void dial_stop(engine *e, uint64_t now, session *s)
         list_remove(at);
         CONTAINER_OF(at, peer, in_dial)->dialling = NULL;
     }
-    lane_session_ended(e, now, s);
+    lane_session_ended(e, now, s, false);
     session_free(e, now, s);
 }
 

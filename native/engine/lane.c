@@ -229,10 +229,16 @@ static void tell_session(engine *e, uint64_t now, session *s, connection *c, uin
     }
     if (was == CONNECTION_BULK)
         move_transfers(e, now, s, c->lane);
-    else if (by_peer && s->ours_drained && s->theirs_drained)
-        session_end(e, now, s, STATUS_CLOSED, true); /* S6: its CLOSE had no other way */
     else if (by_peer && !c->parked && !s->parked_by_peer)
         pulse_hint(e, now, s, false); /* L6 */
+}
+
+static void forget_answer(engine *e, connection *c)
+{
+    if (c->answer != NULL)
+        cells_give(&e->cells, c->answer);
+    c->answer = NULL;
+    c->second_due = false;
 }
 
 static void strip(engine *e, connection *c)
@@ -244,11 +250,10 @@ static void strip(engine *e, connection *c)
         list_remove(at);
     if (c->record != NULL)
         cells_give(&e->cells, c->record);
-    if (c->answer != NULL)
-        cells_give(&e->cells, c->answer);
-    c->record = c->answer = NULL;
+    c->record = NULL;
+    forget_answer(e, c);
     c->open_due = c->bulk_due = c->read_due = false;
-    c->hello_due = c->welcome_due = c->first_due = c->second_due = false;
+    c->hello_due = c->welcome_due = c->first_due = false;
     session *s = c->session != NULL ? c->session : c->dial;
     if (s != NULL)
         unchain(e, s, c);
@@ -277,13 +282,29 @@ void lane_drop(engine *e, uint64_t now, connection *c)
         part(e, now, c, DO_DROP, true);
 }
 
-void lane_session_ended(engine *e, uint64_t now, session *s)
+/* The connection has been parted from its session: this is the last that goes over it. */
+static void last_word(engine *e, uint64_t now, session *s, connection *c)
 {
+    frame f = {.type = FRAME_CLOSE, .status = s->reason};
+    c->answer = cells_take(&e->cells, PACKET_BUDGET);
+    size_t size = c->answer == NULL ? 0 : outbox_single(e, now, s, &f, c->answer);
+    c->answer_size = (uint16_t)size;
+    c->second_due = size > 0;
+    if (size == 0)
+        forget_answer(e, c);
+}
+
+void lane_session_ended(engine *e, uint64_t now, session *s, bool say)
+{
+    bool over_lane0 = s->route.mode == PATH_LANE0 || !e->config.udp;
+    connection *last = say && over_lane0 && lane_can_put(e, s) ? lane_zero(e, s) : NULL;
     for (uint8_t k = 0; k < LANE_CLASSES; k++) {
         connection *c;
         while ((c = lane_by_id(e, s->lanes[k])) != NULL)
             part(e, now, c, DO_DROP, false);
     }
+    if (last != NULL)
+        last_word(e, now, s, last);
 }
 
 /* ---- news ---- */
@@ -316,6 +337,7 @@ void lane_news(engine *e, uint64_t now, uint32_t id, connection_news news)
     if (c->state != CONNECTION_CLOSING)
         part(e, now, c, HEARD_END, true);
     c->shut_due = false; /* the loop closes what has ended by itself */
+    forget_answer(e, c);
     if (news == CONNECTION_REFUSED && dial != NULL)
         dial_refused(dial);
     if (news == CONNECTION_GONE)

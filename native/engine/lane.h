@@ -131,8 +131,9 @@ void lane_suspect(engine *e, uint64_t now, connection *c);
 void lane_narrow(engine *e, uint64_t now, session *s);
 /* Lane 0 is silent and small packets are answered over UDP (P10): as above. */
 void lane_zero_silent(engine *e, uint64_t now, session *s);
-/* All of the session's connections, or of the dial's, are shut. */
-void lane_session_ended(engine *e, uint64_t now, session *s);
+/* All of the session's connections, or of the dial's, are shut. say: a CLOSE leaves over lane 0
+ * first, if that is the session's way: UDP may be blocked (L7). */
+void lane_session_ended(engine *e, uint64_t now, session *s, bool say);
 void lane_expired(engine *e, uint64_t now, connection *c); /* timer */
 
 /* ---- lane 0, for outbox.c ---- */

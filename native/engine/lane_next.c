@@ -10,8 +10,8 @@ static void fill(action *out, action_kind kind, const connection *c)
 
 static bool shut(connection *c, action *out)
 {
-    if (!c->shut_due)
-        return false;
+    if (!c->shut_due || c->second_due)
+        return false; /* not before the last word */
     c->shut_due = false;
     fill(out, ACTION_SHUT, c);
     return true;

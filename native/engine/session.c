@@ -384,9 +384,9 @@ void session_end(engine *e, uint64_t now, session *s, status reason, bool say)
     call_session_ended(e, now, s, reason);
     serve_session_ended(e, now, s);
     transfer_session_ended(e, now, s);
-    lane_session_ended(e, now, s);
     credit_promise_end(e, s);
     recovery_clear(e, s);
+    lane_session_ended(e, now, s, say);
     slot_table_free(&s->call_slots, &e->cells);
     slot_table_free(&s->answer_slots, &e->cells);
     slot_table_free(&s->sends, &e->cells);

@@ -142,3 +142,16 @@ def test_a_lane_0_that_dies_on_a_narrow_path_is_replaced(engine: Engine) -> None
     answered(pair, 1_100)
     assert pair.now - began < 2 * SECOND
     assert pair.a.view().path == LANE0
+
+
+def test_without_udp_a_peer_that_closes_says_so(engine: Engine) -> None:
+    """L7, M1: the CLOSE leaves over lane 0, before lane 0 ends."""
+    pair = LanePair(engine, a={"udp": 0}, b={"udp": 0})
+    pair.b.handler = None
+    call = pair.a.call(timeout_ms=10_000)
+    pair.run_until(lambda: len(pair.b.requests) == 1)
+    began = pair.now
+    pair.b.close()
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("CLOSED", "unknown")
+    assert pair.now - began < 100 * MS
