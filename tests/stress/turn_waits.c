@@ -10,11 +10,10 @@
  * Patience is bounded, and so is what this test knows of the scheduler: in most of its rounds. */
 #define _GNU_SOURCE
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "api/node.h"
+#include "stress/stress.h"
 
 enum { ROUNDS = 60, HELD_US = 200 };
 
@@ -44,20 +43,11 @@ static bool round_waits(rudp_node *n)
 
 int main(void)
 {
-    rudp_options o = {.listen = {.ip = {127, 0, 0, 1}, .family = 4}};
-    char error[160];
-    rudp_node *n = NULL;
-    if (rudp_open_wait(&o, &n, error, sizeof error) != 0) {
-        fprintf(stderr, "open: %s\n", error);
-        return 2;
-    }
+    rudp_node *n = node_new(NULL);
     int waited = 0;
     for (int i = 0; i < ROUNDS; i++)
         waited += round_waits(n);
     rudp_close_wait(n, 0, 0);
-    if (waited < ROUNDS / 2) {
-        fprintf(stderr, "only %d of %d turns waited for the lock's holder\n", waited, ROUNDS);
-        return 1;
-    }
-    return 0;
+    check(waited >= ROUNDS / 2, "most turns wait for the lock's holder");
+    return faults != 0;
 }

@@ -7,24 +7,14 @@
  * A node of zeros is enough: a socket with a packet in it, and a lane that has something to do. */
 #define _GNU_SOURCE
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/node.h"
+#include "stress/stress.h"
 
 enum { NEITHER = 7 }; /* what a look that ended early leaves in `made` */
-
-static int faults;
-
-static void check(bool ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "wrong: %s\n", what);
-        faults++;
-    }
-}
 
 static void stay_on_one_cpu(void)
 {
