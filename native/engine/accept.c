@@ -53,12 +53,14 @@ static uint8_t choose_cipher(const engine *e, uint8_t offered)
     return (both & 1u << other) != 0 && aead_available(other) ? (uint8_t)other : CIPHER_COUNT;
 }
 
+/* S3, S5: one that is half open lives too. Its first packets may be lost, and the next may come. */
 static uint8_t doubt_of(engine *e, const parameters *theirs)
 {
     if (theirs->doubted == 0)
         return DOUBT_NONE;
-    session *s = session_find(e, theirs->doubted);
-    bool alive = s != NULL && session_live(s) && s->incarnation == theirs->incarnation;
+    const session *s = session_find(e, theirs->doubted);
+    bool alive = s != NULL && (session_live(s) || s->state == SESSION_HALF_OPEN) &&
+                 s->incarnation == theirs->incarnation;
     return alive ? DOUBT_ALIVE : DOUBT_UNKNOWN;
 }
 

@@ -242,7 +242,8 @@ static void resend_timeout(engine *e, uint64_t now, session *s)
     }
     if (s->pto_count == QUIET_PTOS)
         window_collapse(&s->window);
-    if (s->pto_count >= QUIET_PTOS && now - s->last_answer >= QUIET_LEAST && !s->quiet) {
+    bool probed = s->state != SESSION_UNCONFIRMED; /* that one only its packets can confirm (S5) */
+    if (s->pto_count >= QUIET_PTOS && now - s->last_answer >= QUIET_LEAST && !s->quiet && probed) {
         s->quiet = true;
         pulse_arm(e, now, s);
     }

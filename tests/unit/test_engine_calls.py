@@ -55,6 +55,22 @@ def test_too_large_for_a_packet_without_memory(engine: Engine) -> None:
     assert (call.status, call.outcome) == ("TOO_LARGE", "no")
 
 
+def test_a_session_whose_first_packets_were_lost_is_not_given_up(engine: Engine) -> None:
+    """S5: half open over there is no death. Seen in one of a hundred demos with losses of 5 %."""
+    pair = Pair(engine)
+    handshake = 1_200  # bytes: all of message 1, and of nothing else that a sends here
+
+    def network(sender: str, content: bytes) -> list[int]:
+        return [] if sender == "a" and len(content) < handshake and pair.now < lossy else [MS]
+
+    lossy = pair.now + SECOND
+    pair.network = network
+    call = pair.a.call("echo", b"hello", timeout_ms=10_000)
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome, call.body) == ("OK", "yes", b"hello")
+    settle(pair)
+
+
 def test_an_exception_is_a_result(engine: Engine) -> None:
     pair = Pair(engine)
     pair.b.handler = lambda request: request.reply(b"boom", "EXCEPTION")
