@@ -121,15 +121,7 @@ static bool continue_by_new_task(link_object *link, const service_job *job, serv
         return false;
     s->inner = Py_NewRef(first->inner);
     s->waits = Py_NewRef(first->waits);
-    PyObject *task;
-    bool ok = task_start(link, link->task, s, first->context, &task);
-    if (task == NULL)
-        ok = link_reply_error(link, job->node, job->id) >= 0;
-    else if (ok && !s->finished)
-        ok = task_keep(s, task);
-    Py_XDECREF(task);
-    Py_DECREF((PyObject *)s);
-    return ok;
+    return service_by_task(link, job, s, first->context);
 }
 
 /* The exception that goes on does so out of the task's step. */

@@ -68,6 +68,10 @@ bool task_start(link_object *link, PyObject *class, service_object *s, PyObject 
                 PyObject **task);
 /* The request goes on: who cancels it finds its task. */
 bool task_keep(service_object *s, PyObject *task);
+/* Both, for a new task of its own in that context, or a copy of ours (NULL). s is given away.
+ * False: an exception. */
+bool service_by_task(link_object *link, const service_job *job, service_object *s,
+                     PyObject *context);
 /* Serves the job. False: an exception. */
 bool service_start(link_object *link, const service_job *job);
 /* What stands in the place of loop.call_soon meanwhile. */

@@ -103,13 +103,11 @@ bool task_keep(service_object *s, PyObject *task)
     return ok;
 }
 
-static bool service_start_task(link_object *link, const service_job *job)
+bool service_by_task(link_object *link, const service_job *job, service_object *s,
+                     PyObject *context)
 {
-    service_object *s = service_new(link, job);
-    if (s == NULL)
-        return false;
     PyObject *task;
-    bool ok = task_start(link, link->task, s, NULL, &task);
+    bool ok = task_start(link, link->task, s, context, &task);
     if (task == NULL && !s->finished) /* nobody will serve it */
         ok = link_reply_error(link, job->node, job->id) >= 0;
     else if (ok && !s->finished)
@@ -121,6 +119,8 @@ static bool service_start_task(link_object *link, const service_job *job)
 
 bool service_start(link_object *link, const service_job *job)
 {
-    bool by_hand = !link->deferred && first_step_pays(job) && spare_ready(link);
-    return by_hand ? first_step(link, job) : service_start_task(link, job);
+    if (!link->deferred && first_step_pays(job) && spare_ready(link))
+        return first_step(link, job);
+    service_object *s = service_new(link, job);
+    return s != NULL && service_by_task(link, job, s, NULL);
 }
