@@ -60,7 +60,7 @@ run-sim: $(if $(SIM_SOURCES),build/$(SIM))
 # The simulator's share of the ordinary tests: what it found once, and a small size of what it measures.
 run-named: $(if $(SIM_SOURCES),build/sim-fast)
 	@$(if $<,./$< --regressions tests/sim/regressions.txt && ./$< --seeds 20 --narrow \
-	    && ./$< --seeds 5 --crowded && ./$< --join 300)
+	    && ./$< --seeds 5 --crowded && ./$< --join 300 && ./$< --cluster 10000)
 
 run-exhaustive: $(MODELS)
 	@set -e; for program in $^; do echo "$$program"; ./$$program; done

@@ -149,9 +149,7 @@ typedef struct session {
     uint64_t theirs_max_ack_delay, theirs_lost_after; /* ns */
     uint8_t *hello;                                   /* cell with the hello states of a dial */
     struct session *doubts; /* dialling: the session that this dial was made to ask about (S3) */
-    struct session *doubted_by;   /* the other end of that */
-    uint16_t contender, contends; /* index + 1: S6, see session_proved; 0: none */
-    uint64_t contended;           /* ns: a proof of life since then settles it */
+    struct session *doubted_by; /* the other end of that */
 
     seal seal;
     uint8_t lane_secret[AEAD_KEY];
@@ -170,13 +168,14 @@ typedef struct session {
     uint32_t controls;   /* control bits due */
     uint32_t pto_count;  /* in a row */
     uint32_t reorder;    /* packets: loss threshold, 3 to 64 (P5) */
+    uint32_t serving;    /* length of the list serves: the peer's share (A5) */
     uint64_t largest_acked;
     uint64_t last_answer;    /* ns: when the last new acknowledgement came */
     uint64_t eliciting_sent; /* ns: when the last packet that asks for one left */
     uint64_t pace_from;      /* ns: when the pacer's burst began (P8) */
     uint32_t pace_sent;      /* bytes in it */
-    uint64_t pong_number;    /* of the probe to answer */
     uint32_t pong_sent_us;
+    uint64_t pong_number;   /* of the probe to answer */
     uint64_t pong_got;      /* ns */
     uint64_t stalled_since; /* ns, 0: not (L9) */
     int64_t clock_offset_us;
@@ -197,17 +196,18 @@ typedef struct session {
     uint32_t eager_out;                        /* ... and those of them in use */
     list_link calls;                           /* calls that hold a slot here */
     list_link serves;
-    uint32_t serving; /* length of that list: the peer's share (A5) */
     list_link transfers;
-    uint32_t lanes[LANE_CLASSES];                   /* connection id per class, 0: none */
-    uint32_t next_lane;                             /* number of the next lane to open */
-    uint64_t asked_lane[LANE_CLASSES];              /* ns: when LANE_ASK last left */
-    uint32_t lane_failures;                         /* attempts in a row (M5) */
+    uint32_t lanes[LANE_CLASSES];      /* connection id per class, 0: none */
+    uint32_t next_lane;                /* number of the next lane to open */
+    uint64_t asked_lane[LANE_CLASSES]; /* ns: when LANE_ASK last left */
+    uint32_t lane_failures;            /* attempts in a row (M5) */
+    uint32_t lanes_stalled;            /* lanes that died in a row without progress (T8) */
     uint64_t lane_failing_since, lane_next_attempt; /* ns */
-    uint16_t segment_size;  /* TCP_MAXSEG for the next bulk lane, 0: the system's (T8) */
-    uint32_t lanes_stalled; /* lanes that died in a row without progress (T8) */
-    bool asked_small;       /* the peer's last LANE_ASK said that its path is narrow */
-    bool parked_by_peer;    /* lane 0's end was announced (M1) */
+    uint16_t segment_size;        /* TCP_MAXSEG for the next bulk lane, 0: the system's (T8) */
+    bool asked_small;             /* the peer's last LANE_ASK said that its path is narrow */
+    bool parked_by_peer;          /* lane 0's end was announced (M1) */
+    uint16_t contender, contends; /* index + 1: S6, see session_proved; 0: none */
+    uint64_t contended;           /* ns: a proof of life since then settles it */
     uint64_t watched_since;
     uint64_t interest_at; /* ns: somebody was last seen to have interest */
 } session;
