@@ -49,17 +49,16 @@ class Peer(BasePeer):
         the remote traceback if it raised, ``SerializationError`` if the arguments cannot be sent.
         """
         node = self._node
-        # Asking for the running loop would cost a system call per call.
-        if get_ident() != node._thread or (not node._due and node._loop_ended()):
-            raise node._misused()
-        if self._id == 0 and not self._known():
-            return node._call_by_name(self, method, args, kwargs, timeout, pickle)
-        if not node._due:
-            node._wake()
         if not pickle and not kwargs:
             simple = node._link.call(node, self, self._id, method, args, timeout)
             if simple is not None:
                 return simple  # type: ignore[no-any-return]
+        # Asking for the running loop would cost a system call per call.
+        if get_ident() != node._thread or (not node._link.due and node._loop_ended()):
+            raise node._misused()
+        if self._id == 0 and not self._known():
+            return node._call_by_name(self, method, args, kwargs, timeout, pickle)
+        node._wake()
         try:
             body = node._encode(args, kwargs, pickle)
             return node._submit(self, method, body, timeout, pickle)

@@ -1,9 +1,11 @@
 """How does a node live in an event loop?
 
     call()      submits, schedules one turn per tick of the loop, returns what to await
-    _ready()    the core's descriptor is readable: a turn is due (Rule 11)
-    _turn()     packets in and out, then the events; bounded, the rest in the next tick (Rule 12).
+    ready()     the core's descriptor is readable: a turn is due (Rule 11)
+    turn()      packets in and out, then the events; bounded, the rest in the next tick (Rule 12).
                 What went out may be answered at once, so it looks for a moment longer (Rule 15)
+
+The three run in C (``native/python/``), and call here what is not simple.
 
 No timer, task or done callback per call: deadlines live in the core (Rule 14). The traps: the loop
 may hold the node only weakly (Rule 13), and events count as taken one by one (Rule 9).
@@ -21,9 +23,8 @@ from asyncio import (
     _get_running_loop,  # the running loop or None: one call says thread and loop
     tasks,
 )
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from threading import active_count, get_ident
-from time import monotonic
 from typing import Any, Self
 
 from rudp import _lib
@@ -48,6 +49,7 @@ from rudp._loop_peer import Peer
 from rudp._resolve import parse, resolve
 from rudp._serving import (
     Method,
+    Pool,
     Request,
     bind_request,
     bound_request,
@@ -57,16 +59,18 @@ from rudp._spare_task import InContext, SpareTask
 from rudp._threads import in_thread
 
 RAW, ENDED, FAILED = _lib.link.RAW, _lib.link.ENDED, _lib.link.FAILED
-ROUNDS = 24  # turns in a row while tasks and handlers keep submitting: about 1 ms
-LINGER = 100  # microseconds to look for an answer before the loop sleeps (Rule 15)
-# Where another thread computes, a pass through the loop costs a switch interval, 5 ms (Rule 1).
-AWAY = 0.002  # seconds: who comes back later may have waited for the GIL
-CROWDED_FOR = 0.1  # seconds
-ROUNDS_CROWDED = 64
-LINGER_CROWDED = 1000  # microseconds
 CLOSE_SECONDS = 5.0
 SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may break a limit
 EAGER = sys.version_info >= (3, 12)
+
+
+class _NoLink:
+    """Of a node that was never opened: nothing is simple."""
+
+    due = False
+
+    def call(self, *_: Any) -> None:
+        """Whoever knows why is asked next."""
 
 
 class Node(Endpoint[Peer]):
@@ -84,10 +88,8 @@ class Node(Endpoint[Peer]):
 
     _peer_class = Peer
     _loop: asyncio.AbstractEventLoop | None = None
+    _link: Any = _NoLink()
     _thread = 0  # of the loop; 0: not open
-    _due = False  # a turn is scheduled, or under way
-    _left = 0.0  # seconds: when the last turn ended
-    _crowded_until = 0.0
 
     # ---- life ----
 
@@ -99,10 +101,9 @@ class Node(Endpoint[Peer]):
         self._default_timeout = self.config.timeout
         self._loop = asyncio.get_running_loop()
         self._link = self._make_link(core, self._loop)
-        self._context = contextvars.copy_context()  # of turns, not of whoever asks for one
         self._thread = get_ident()
         self._closed = asyncio.Event()
-        self._loop.add_reader(core.descriptor, _ready, weakref.ref(self))
+        self._loop.add_reader(core.descriptor, self._link.ready, weakref.ref(self))
         core.drive_by_loop(loop=True)
         return self
 
@@ -112,7 +113,9 @@ class Node(Endpoint[Peer]):
         options: dict[str, Any] = {"loop": loop, **({"eager_start": True} if EAGER else {})}
         parts = (
             # What the loop has to do at once; of a loop that does not tell, something always.
-            *(loop, getattr(loop, "_ready", (None,)), self._simple, self._running),
+            *(loop, getattr(loop, "_ready", (None,)), self._simple, self._running, self._unsent),
+            # A context of turns, not of whoever asks for one.
+            *(active_count, loop.call_soon, {"context": contextvars.copy_context()}),
             None if EAGER else getattr(loop, "__dict__", None),
             *(asyncio.Task, options, types.CoroutineType),
             *(tasks._enter_task, tasks._leave_task, weakref.getweakrefcount),
@@ -161,7 +164,7 @@ class Node(Endpoint[Peer]):
         for call in self._link.open():
             rudp_cancel(self._handle, call.handle)
         self._link.deferred = True  # we are in a task, which must not step others
-        self._turn()  # their events come at once: each says what is known of the handler
+        self._link.turn(self)  # their events come at once: each says what is known of the handler
         loop.remove_reader(core.descriptor)
         self._loop = None
         self._thread = 0
@@ -183,7 +186,7 @@ class Node(Endpoint[Peer]):
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 closing.result(EXIT_SECONDS * 2)
         elif core is not None and core.seal():
-            core.free(EXIT_SECONDS)
+            core.free(EXIT_SECONDS, self._link.close())
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -211,40 +214,19 @@ class Node(Endpoint[Peer]):
 
     def _wake(self) -> None:
         """Have a turn in this tick of the loop: one for all that is submitted in it (Rule 12)."""
-        if not self._due and self._loop is not None:
-            self._due = True
-            self._loop.call_soon(self._turn, context=self._context)
+        if self._loop is not None:
+            self._link.wake(self)
 
     def _submitted_elsewhere(self) -> None:
         """A thread's reply has left by a turn of its own, unless the ring was full."""
         loop = self._loop
         if loop is not None and self._unsent:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody will send it
-                loop.call_soon_threadsafe(self._turn, context=self._context)
+                loop.call_soon_threadsafe(self._wake)
 
-    def _turn(self) -> None:
-        core = self._core
-        if core is None or not core.open:
-            self._due = False
-            return
-        self._due = True  # whatever is submitted meanwhile leaves with the next round
-        rounds, patience = ROUNDS, LINGER
-        now = monotonic()
-        if now - self._left > AWAY and active_count() > 1:
-            self._crowded_until = now + CROWDED_FOR
-        if now < self._crowded_until:
-            rounds, patience = ROUNDS_CROWDED, LINGER_CROWDED
-        try:
-            ready = self._link.turns(self, self._queued(), rounds, patience)
-            if ready < 0:
-                self._broken(ready)
-            elif self._unsent:
-                self._send_again()
-        finally:
-            self._due = False
-            self._left = monotonic()
-            if self._link.unfinished():
-                self._wake()
+    def _workers(self) -> Pool:
+        pool = self._link.pool = super()._workers()
+        return pool
 
     def _broken(self, code: int) -> None:
         """The core answers no more. In a forked child nothing of the parent's loop is touched."""
@@ -373,12 +355,6 @@ class Node(Endpoint[Peer]):
         """A coroutine method ended, after the round that read its request (Rule 23)."""
         self._running.pop(ident, None)
         self._wake()
-
-
-def _ready(reference: Callable[[], Node | None]) -> None:
-    node = reference()
-    if node is not None:
-        node._turn()
 
 
 def _microseconds(seconds: float) -> int:

@@ -108,7 +108,8 @@ void node_turn(node *n, turn_kind kind, bool reading)
     uint32_t none = 0, wanted = (uint32_t)kind + 1;
     if (!atomic_compare_exchange_strong(&n->pending, &none, wanted) && kind == TURN_ALL)
         atomic_store(&n->pending, wanted);
-    bool waits = reading || kind == TURN_ALL; /* whoever was woken, not who has submitted */
+    /* Whoever was woken, not who has submitted: the holder does that for them. */
+    bool waits = kind == TURN_ALL || (kind == TURN_FLUSH && reading);
     if (pthread_mutex_trylock(&n->lock) == 0 || (waits && lock_soon(n)))
         turns_until_free(n, reading);
 }

@@ -78,18 +78,24 @@ static PyObject *link_call(PyObject *self, PyObject *const *args, Py_ssize_t cou
     link_object *link = (link_object *)self;
     request r;
     (void)count;
-    if (!link->simple || !request_fill(link, &r, args[3], args[4], args[5]) || in_a_request(link))
+    uint32_t peer = (uint32_t)PyLong_AsUnsignedLong(args[2]);
+    if (!link->simple || peer == 0 || link->thread != PyThread_get_thread_ident() ||
+        !request_fill(link, &r, args[3], args[4], args[5]) || in_a_request(link))
         return Py_NewRef(Py_None);
-    uint64_t handle = table_take(&link->table);
+    bool at_once = !link->due && link_is_free(link);
+    if (!link_wake(link, args[0]))
+        PyErr_Clear(); /* the loop is closed: those say so who are asked next */
+    uint64_t handle = link->due ? table_take(&link->table) : 0;
     if (handle == 0)
         return Py_NewRef(Py_None);
-    uint32_t peer = (uint32_t)PyLong_AsUnsignedLong(args[2]);
     int code = rudp_call(link->core, handle, peer, 0, r.timeout_us, r.method, (size_t)r.method_size,
                          (const char *)r.body, r.size);
     if (code < 0) { /* tried once more, by those who know why */
         table_give(&link->table, handle);
         return Py_NewRef(Py_None);
     }
+    if (at_once)
+        link_send(link);
     return Py_XNewRef((PyObject *)call_of(link, args[0], args[1], args[3], handle));
 }
 
@@ -174,6 +180,7 @@ static PyObject *link_close(PyObject *self, PyObject *unused)
     link->core = NULL;
     link->simple = false;
     spare_drop(&link->spare);
+    Py_CLEAR(link->pool);
     return PyLong_FromUnsignedLong(link->taken);
 }
 
@@ -184,15 +191,17 @@ static PyObject **link_part(link_object *link, unsigned index)
 {
     PyObject **parts[] = {
         &link->loop,          &link->others,       &link->methods,       &link->running,
+        &link->unsent,        &link->active_count, &link->call_soon,     &link->turn_options,
         &link->loop_fields,   &link->task,         &link->task_options,  &link->coroutine,
         &link->enter_task,    &link->leave_task,   &link->count_weak,    &link->copy_context,
         &link->bound_request, &link->bind_request, &link->request_class, &link->spare_class,
         &link->in_context,    &link->catch,        &link->inline_run,    &link->first_run,
-        &link->step,          &link->step_context, &link->spare.task,    &link->spare.service};
+        &link->step,          &link->step_context, &link->spare.task,    &link->spare.service,
+        &link->turn,          &link->pool};
     return index < sizeof parts / sizeof parts[0] ? parts[index] : NULL;
 }
 
-enum { LINK_PARTS_GIVEN = 17 };
+enum { LINK_PARTS_GIVEN = 21 };
 
 static PyMethodDef catch_method = {"call_soon", (PyCFunction)(void (*)(void))service_catch,
                                    METH_FASTCALL | METH_KEYWORDS, "Keeps a task's first step."};
@@ -229,7 +238,10 @@ static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
     link->catch = PyCFunction_New(&catch_method, (PyObject *)link);
     link->inline_run = PyCFunction_New(&inline_method, (PyObject *)link);
     link->first_run = PyCFunction_New(&first_method, (PyObject *)link);
-    if (link->catch == NULL || link->inline_run == NULL || link->first_run == NULL)
+    link->turn = PyObject_GetAttrString((PyObject *)link, "turn");
+    link->thread = PyThread_get_thread_ident();
+    if (link->turn == NULL || link->catch == NULL || link->inline_run == NULL ||
+        link->first_run == NULL)
         Py_CLEAR(link);
     return (PyObject *)link;
 }
@@ -274,9 +286,9 @@ static void link_dealloc(PyObject *self)
 static PyMethodDef link_methods[] = {
     {"call", (PyCFunction)(void (*)(void))link_call, METH_FASTCALL,
      "call(node, peer, peer_id, method, args, timeout): a Call, or None if it is not simple."},
-    {"turns", (PyCFunction)(void (*)(void))link_turns, METH_FASTCALL,
-     "turns(node, queued, rounds, patience): rounds until nothing is left to do, or too many."},
-    {"unfinished", link_unfinished, METH_NOARGS, "Whether another round is due."},
+    {"turn", link_turn, METH_O, "turn(node): packets in and out, events, the tasks they wake."},
+    {"ready", link_ready, METH_O, "ready(weak reference to the node): a turn."},
+    {"wake", link_wake_method, METH_O, "wake(node): a turn in this tick of the loop."},
     {"reserve", link_reserve, METH_NOARGS, "A handle; 0: at the limit."},
     {"drop", link_drop, METH_O, "The core did not take the call with this handle."},
     {"begin", link_begin, METH_VARARGS, "begin(node, peer, handle, method, pickled): its Call."},
@@ -292,6 +304,8 @@ static PyMethodDef link_methods[] = {
 
 static PyMemberDef link_members[] = {
     {"simple", T_BOOL, offsetof(link_object, simple), 0, NULL},
+    {"due", T_BOOL, offsetof(link_object, due), READONLY, NULL},
+    {"pool", T_OBJECT, offsetof(link_object, pool), 0, NULL},
     {"deferred", T_BOOL, offsetof(link_object, deferred), 0, NULL},
     {"places", T_UINT, offsetof(link_object, table.count), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -1,8 +1,8 @@
 /* link.h - "what of a node's event loop runs for every call, and so runs in C?"
  *
- *   Python    peer.call()      node._turn()                          methods
+ *   Python    peer.call()      the loop                              methods
  *               |                 |                                     ^  |
- *   Link      call              rounds: turn, look again, read, resume -+  v
+ *   Link      call, wake -----> turn: rounds, look again, read, resume -+  v
  *               |                 |        |                 reply at once
  *   core      rudp_call        rudp_turn  events           rudp_reply
  *
@@ -58,27 +58,36 @@ typedef struct {
     const rudp_event *events;
     const uint8_t *arena;
     PyObject *loop;
+    PyObject *unsent;  /* replies that the core had no room for */
     PyObject *others;  /* what the loop has to do at once; of one that does not tell: never empty */
     PyObject *methods; /* name in bytes: (function, name, if a coroutine function, [tasks]) */
     PyObject *running; /* id of a request: its task */
     PyObject *bound_request, *bind_request, *request_class;   /* _serving.py's */
     PyObject *copy_context, *coroutine, *task, *task_options; /* Python's own */
-    PyObject *enter_task, *leave_task, *count_weak;           /* and these */
+    PyObject *enter_task, *leave_task, *count_weak;           /* and these, */
+    PyObject *active_count;                                   /* of threads */
     PyObject *spare_class, *in_context;                       /* _spare_task.py's */
-    PyObject *loop_fields;            /* where to catch a task's first step; None: nowhere */
-    PyObject *catch;                  /* what catches it */
-    PyObject *step, *step_context;    /* and what was caught */
+    PyObject *loop_fields;         /* where to catch a task's first step; None: nowhere */
+    PyObject *catch;               /* what catches it */
+    PyObject *step, *step_context; /* and what was caught */
+    PyObject *call_soon;           /* the loop's: wake(turn, node) with these options */
+    PyObject *turn, *turn_options;
+    PyObject *pool;                   /* of threads for methods; NULL: none yet */
     PyObject *inline_run, *first_run; /* what runs in a request's context: an inline function, */
     spare_task spare;                 /* and a first step, whose task is this */
     link_table table;
     call_object *woken[LINK_BATCH]; /* have ended, to be resumed */
     uint32_t woken_at, woken_count;
     uint64_t timeout_us; /* of calls that say none */
-    uint32_t position;   /* in the event ring, of the next event to read */
-    uint32_t taken;      /* events read since the last turn */
-    uint32_t batches;    /* of events, begun */
-    char simple;         /* the limits are wide enough for the simple case */
-    char deferred;       /* tasks are stepped by the loop: the node is being closed by one */
+    uint64_t left;       /* ns: when the last turn ended */
+    uint64_t crowded;    /* ns: other threads compute, it is assumed until then */
+    unsigned long thread;
+    uint32_t position; /* in the event ring, of the next event to read */
+    uint32_t taken;    /* events read since the last turn */
+    uint32_t batches;  /* of events, begun */
+    char due;          /* a turn is scheduled, or under way */
+    char simple;       /* the limits are wide enough for the simple case */
+    char deferred;     /* tasks are stepped by the loop: the node is being closed by one */
 } link_object;
 
 bool link_type_add(PyObject *module);
@@ -101,8 +110,17 @@ bool link_read(link_object *link, PyObject *node, uint32_t count);
 
 /* ---- rounds.c: methods of Link ---- */
 
-PyObject *link_turns(PyObject *self, PyObject *const *args, Py_ssize_t count);
-PyObject *link_unfinished(PyObject *self, PyObject *unused);
+/* turn(node): as many rounds as there is something to do, or too many. */
+PyObject *link_turn(PyObject *self, PyObject *node);
+/* ready(weak reference to the node): the core's descriptor is readable (Rule 11). */
+PyObject *link_ready(PyObject *self, PyObject *reference);
+/* A turn in this tick of the loop: one for all that is submitted in it (Rule 12). */
+bool link_wake(link_object *link, PyObject *node);
+PyObject *link_wake_method(PyObject *self, PyObject *node);
+/* The loop has nothing else to do now. */
+bool link_is_free(const link_object *link);
+/* What was submitted leaves at once, not at the end of the tick. */
+void link_send(const link_object *link);
 
 /* ---- requests.c ---- */
 

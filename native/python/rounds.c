@@ -10,7 +10,19 @@
  * what was submitted is a reason for another round. */
 #define _GNU_SOURCE
 #include "api/node.h"
+#include "io/clock.h"
 #include "python/link.h"
+
+enum {
+    ROUNDS = 24,  /* turns in a row while tasks and handlers keep submitting: about 1 ms */
+    LINGER = 100, /* us to look for an answer before the loop sleeps (Rule 15) */
+    /* Where another thread computes, a pass through the loop costs a switch interval, 5 ms. */
+    ROUNDS_CROWDED = 64,
+    LINGER_CROWDED = 1000, /* us */
+};
+
+#define AWAY        (2 * NS_PER_MS) /* who comes back later may have waited for the GIL (Rule 1) */
+#define CROWDED_FOR (100 * NS_PER_MS)
 
 static bool resume_later(const link_object *link, call_object *call)
 {
@@ -41,13 +53,13 @@ static bool link_submitted(const link_object *link)
     return link->core != NULL && atomic_load_explicit(&link->core->submitted, memory_order_relaxed);
 }
 
-static bool loop_has_others(const link_object *link)
+bool link_is_free(const link_object *link)
 {
-    return PyObject_Size(link->others) != 0;
+    return PyObject_Size(link->others) == 0;
 }
 
 typedef struct {
-    PyObject *node;
+    PyObject *owner; /* the node */
     uint32_t queued, rounds;
     uint32_t patience; /* us */
 } plan;
@@ -58,12 +70,12 @@ static bool round_run(link_object *link, const plan *p, bool expecting, int *rea
     uint32_t taken = link->taken;
     link->taken = 0;
     *ready = rudp_turn(link->core, taken, p->queued);
-    if (*ready == 0 && expecting && !loop_has_others(link) && PyDict_Size(link->running) == 0)
+    if (*ready == 0 && expecting && link_is_free(link) && PyDict_Size(link->running) == 0)
         *ready = rudp_linger(link->core, p->patience);
     if (*ready <= 0)
         return true;
     uint32_t most = *ready < LINK_BATCH ? (uint32_t)*ready : LINK_BATCH;
-    return link_read(link, p->node, most) && link_resume(link);
+    return link_read(link, p->owner, most) && link_resume(link);
 }
 
 static bool rounds_run(link_object *link, const plan *p, int *ready)
@@ -74,34 +86,138 @@ static bool rounds_run(link_object *link, const plan *p, int *ready)
             return true;
         if (!round_run(link, p, worked, ready))
             return false;
-        if (*ready <= 0 || (!link_submitted(link) && loop_has_others(link)))
+        if (*ready <= 0 || (!link_submitted(link) && !link_is_free(link)))
             return true;
         worked = true;
     }
     return true;
 }
 
-PyObject *link_turns(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* Rule 1: what another thread may compute for before we get the GIL back is 5 ms. */
+static bool link_is_crowded(link_object *link, bool *crowded)
 {
-    link_object *link = (link_object *)self;
-    (void)count;
-    plan p = {.node = args[0],
-              .queued = (uint32_t)PyLong_AsUnsignedLong(args[1]),
-              .rounds = (uint32_t)PyLong_AsUnsignedLong(args[2]),
-              .patience = (uint32_t)PyLong_AsUnsignedLong(args[3])};
+    uint64_t now = clock_now();
+    if (now - link->left > AWAY) {
+        PyObject *threads = PyObject_CallNoArgs(link->active_count);
+        if (threads == NULL)
+            return false;
+        if (PyLong_AsLong(threads) > 1)
+            link->crowded = now + CROWDED_FOR;
+        Py_DECREF(threads);
+    }
+    *crowded = now < link->crowded;
+    return true;
+}
+
+static bool queued_of(const link_object *link, uint32_t *queued)
+{
+    *queued = 0;
+    if (link->pool == NULL || link->pool == Py_None)
+        return true;
+    PyObject *waiting = PyObject_CallMethod(link->pool, "waiting", NULL);
+    if (waiting == NULL)
+        return false;
+    *queued = (uint32_t)PyLong_AsUnsignedLong(waiting);
+    Py_DECREF(waiting);
+    return true;
+}
+
+static bool tell(PyObject *owner, const char *method)
+{
+    PyObject *done = PyObject_CallMethod(owner, method, NULL);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
+static bool turn_run(link_object *link, PyObject *owner)
+{
+    bool crowded;
+    plan p = {.owner = owner};
+    if (!link_is_crowded(link, &crowded) || !queued_of(link, &p.queued))
+        return false;
+    p.rounds = crowded ? ROUNDS_CROWDED : ROUNDS;
+    p.patience = crowded ? LINGER_CROWDED : LINGER;
     int ready = RUDP_CLOSED;
     if (!link_resume(link) || !rounds_run(link, &p, &ready))
-        return NULL;
-    return PyLong_FromLong(ready);
+        return false;
+    if (link->core == NULL)
+        return true;
+    if (ready < 0) {
+        PyObject *done = PyObject_CallMethod(owner, "_broken", "(i)", ready);
+        Py_XDECREF(done);
+        return done != NULL;
+    }
+    return PyObject_Size(link->unsent) == 0 || tell(owner, "_send_again");
 }
 
 /* What was read is given back after the tasks it woke have submitted: that is a flush as well. */
-PyObject *link_unfinished(PyObject *self, PyObject *unused)
+static bool link_unfinished(const link_object *link)
 {
-    const link_object *link = (const link_object *)self;
-    (void)unused;
-    bool more = link->taken > 0 || link->woken_count > 0 || link_submitted(link);
-    if (!more && link->core != NULL)
+    return link->taken > 0 || link->woken_count > 0 || link_submitted(link);
+}
+
+/* Also after an exception, which goes on. */
+static bool turn_end(link_object *link, PyObject *owner)
+{
+    link->due = false;
+    link->left = clock_now();
+    if (link->core == NULL)
+        return true;
+    if (!link_unfinished(link)) {
         way_free(link->core);
-    return PyBool_FromLong(more);
+        return true;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    bool ok = link_wake(link, owner);
+    if (type != NULL) {
+        PyErr_Clear();
+        PyErr_Restore(type, error, traceback);
+    }
+    return ok;
+}
+
+void link_send(const link_object *link)
+{
+    node_turn(link->core, TURN_OUT, true);
+}
+
+PyObject *link_turn(PyObject *self, PyObject *owner)
+{
+    link_object *link = (link_object *)self;
+    link->due = link->core != NULL; /* whatever is submitted meanwhile leaves with the next round */
+    if (!link->due)
+        return Py_NewRef(Py_None);
+    bool ok = turn_run(link, owner);
+    ok &= turn_end(link, owner);
+    return ok ? Py_NewRef(Py_None) : NULL;
+}
+
+PyObject *link_ready(PyObject *self, PyObject *reference)
+{
+    PyObject *owner = PyWeakref_GetObject(reference);
+    if (owner == NULL || owner == Py_None)
+        return owner == NULL ? NULL : Py_NewRef(Py_None);
+    Py_INCREF(owner);
+    PyObject *done = link_turn(self, owner);
+    Py_DECREF(owner);
+    return done;
+}
+
+bool link_wake(link_object *link, PyObject *owner)
+{
+    if (link->due || link->core == NULL)
+        return true;
+    PyObject *given = PyTuple_Pack(2, link->turn, owner);
+    PyObject *done =
+        given == NULL ? NULL : PyObject_Call(link->call_soon, given, link->turn_options);
+    Py_XDECREF(given);
+    Py_XDECREF(done);
+    link->due = done != NULL;
+    return done != NULL;
+}
+
+PyObject *link_wake_method(PyObject *self, PyObject *owner)
+{
+    return link_wake((link_object *)self, owner) ? Py_NewRef(Py_None) : NULL;
 }

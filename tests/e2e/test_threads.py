@@ -267,3 +267,28 @@ async def test_a_dead_peer_spoils_nothing_for_the_others():
     finally:
         for server in servers:
             await server.close()
+
+
+async def test_a_call_leaves_at_once_if_the_loop_has_nothing_else_to_do(pair):
+    """Rule 12 shares packets among the calls of a tick: this one has nobody to wait for."""
+    server, peer = pair
+    server.register("echo", lambda value: value, inline=True)
+    await peer.call("echo", 0)
+    left = 0
+    for n in range(10):
+        await asyncio.sleep(0.02)
+        before = peer._node.statistics().packets_sent
+        call = peer.call("echo", n)
+        left += peer._node.statistics().packets_sent > before
+        assert await call == n
+    assert left >= 5  # not all: a packet may come in the same tick, and then a turn is due
+
+
+async def test_calls_of_one_tick_share_packets(pair):
+    """Rule 12: what is started together leaves together, but for the first."""
+    server, peer = pair
+    server.register("echo", lambda value: value, inline=True)
+    await peer.call("echo", 0)
+    sent = peer._node.statistics().packets_sent
+    assert await asyncio.gather(*(peer.call("echo", n) for n in range(50))) == list(range(50))
+    assert peer._node.statistics().packets_sent - sent < 25
