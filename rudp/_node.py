@@ -116,6 +116,7 @@ class Node(Endpoint[Peer]):
             *(loop, getattr(loop, "_ready", (None,)), self._simple, self._running, self._unsent),
             # A context of turns, not of whoever asks for one.
             *(active_count, loop.call_soon, {"context": contextvars.copy_context()}),
+            *(core.lent, self._codec.packs),
             None if EAGER else getattr(loop, "__dict__", None),
             *(asyncio.Task, options, types.CoroutineType),
             *(tasks._enter_task, tasks._leave_task, weakref.getweakrefcount),
@@ -123,7 +124,8 @@ class Node(Endpoint[Peer]):
             *(SpareTask, InContext),
         )
         timeout = _microseconds(config.timeout)
-        return _lib.Link(*core.addresses(), timeout, config.calls, wide, parts)
+        limits = config.max_head, config.max_message, config.calls
+        return _lib.Link(*core.addresses(), timeout, limits, wide, parts)
 
     async def close(self, *, timeout: float = CLOSE_SECONDS) -> None:
         """Close the node; at most ``timeout`` seconds, and at once if nothing is under way.

@@ -3,7 +3,7 @@
 
 #include <structmember.h>
 
-#include "python/scalars.h"
+#include "python/lent.h"
 #include "python/service.h"
 
 static PyTypeObject *link_type;
@@ -41,13 +41,11 @@ static bool in_a_request(const link_object *link)
 typedef struct {
     const char *method;
     Py_ssize_t method_size;
-    uint8_t body[RUDP_PACKET_BODY];
-    size_t size;
     uint64_t timeout_us;
+    draft body;
 } request;
 
-static bool request_fill(const link_object *link, request *r, PyObject *method, PyObject *args,
-                         PyObject *timeout)
+static bool request_fill(const link_object *link, request *r, PyObject *method, PyObject *timeout)
 {
     r->timeout_us = timeout_of(link, timeout);
     if (r->timeout_us == 0 || !PyUnicode_CheckExact(method))
@@ -55,10 +53,24 @@ static bool request_fill(const link_object *link, request *r, PyObject *method, 
     r->method = PyUnicode_AsUTF8AndSize(method, &r->method_size);
     if (r->method == NULL)
         PyErr_Clear();
-    if (r->method == NULL || r->method_size == 0 || r->method_size > RUDP_METHOD_MAX)
-        return false;
-    r->size = arguments_write(args, r->body, sizeof r->body - (size_t)r->method_size);
-    return r->size > 0;
+    return r->method != NULL && r->method_size > 0 && r->method_size <= RUDP_METHOD_MAX;
+}
+
+rudp_memory *link_lend(link_object *link, draft *d)
+{
+    return lent_add(link->lent, LENT_TOKENS | ++link->token, d, link->max_message);
+}
+
+static int request_submit(link_object *link, request *r, uint64_t handle, uint32_t peer)
+{
+    size_t size = (size_t)r->method_size;
+    if (r->body.count == 0 && r->body.size + size <= RUDP_PACKET_BODY)
+        return rudp_call(link->core, handle, peer, 0, r->timeout_us, r->method, size,
+                         (const char *)r->body.head, r->body.size);
+    rudp_memory *memory = link_lend(link, &r->body);
+    if (memory == NULL)
+        return RUDP_MEMORY;
+    return rudp_call_memory(link->core, handle, peer, 0, r->timeout_us, r->method, size, memory);
 }
 
 /* The Call of what the core has taken. Without memory for it the core need not go on either. */
@@ -80,18 +92,18 @@ static PyObject *link_call(PyObject *self, PyObject *const *args, Py_ssize_t cou
     (void)count;
     uint32_t peer = (uint32_t)PyLong_AsUnsignedLong(args[2]);
     if (!link->simple || peer == 0 || link->thread != PyThread_get_thread_ident() ||
-        !request_fill(link, &r, args[3], args[4], args[5]) || in_a_request(link))
+        !request_fill(link, &r, args[3], args[5]) || in_a_request(link) ||
+        !draft_arguments(&r.body, link->packs, args[4]))
         return Py_NewRef(Py_None);
     bool at_once = !link->due && link_is_free(link);
     if (!link_wake(link, args[0]))
         PyErr_Clear(); /* the loop is closed: those say so who are asked next */
     uint64_t handle = link->due ? table_take(&link->table) : 0;
-    if (handle == 0)
-        return Py_NewRef(Py_None);
-    int code = rudp_call(link->core, handle, peer, 0, r.timeout_us, r.method, (size_t)r.method_size,
-                         (const char *)r.body, r.size);
+    int code = handle == 0 ? RUDP_FULL : request_submit(link, &r, handle, peer);
+    draft_drop(&r.body);
     if (code < 0) { /* tried once more, by those who know why */
-        table_give(&link->table, handle);
+        if (handle != 0)
+            table_give(&link->table, handle);
         return Py_NewRef(Py_None);
     }
     if (at_once)
@@ -190,18 +202,18 @@ static PyObject *link_close(PyObject *self, PyObject *unused)
 static PyObject **link_part(link_object *link, unsigned index)
 {
     PyObject **parts[] = {
-        &link->loop,          &link->others,       &link->methods,       &link->running,
-        &link->unsent,        &link->active_count, &link->call_soon,     &link->turn_options,
-        &link->loop_fields,   &link->task,         &link->task_options,  &link->coroutine,
-        &link->enter_task,    &link->leave_task,   &link->count_weak,    &link->copy_context,
-        &link->bound_request, &link->bind_request, &link->request_class, &link->spare_class,
-        &link->in_context,    &link->catch,        &link->inline_run,    &link->first_run,
-        &link->step,          &link->step_context, &link->spare.task,    &link->spare.service,
-        &link->turn,          &link->pool};
+        &link->loop,          &link->others,        &link->methods,       &link->running,
+        &link->unsent,        &link->active_count,  &link->call_soon,     &link->turn_options,
+        &link->lent,          &link->packs,         &link->loop_fields,   &link->task,
+        &link->task_options,  &link->coroutine,     &link->enter_task,    &link->leave_task,
+        &link->count_weak,    &link->copy_context,  &link->bound_request, &link->bind_request,
+        &link->request_class, &link->spare_class,   &link->in_context,    &link->catch,
+        &link->inline_run,    &link->first_run,     &link->step,          &link->step_context,
+        &link->spare.task,    &link->spare.service, &link->turn,          &link->pool};
     return index < sizeof parts / sizeof parts[0] ? parts[index] : NULL;
 }
 
-enum { LINK_PARTS_GIVEN = 21 };
+enum { LINK_PARTS_GIVEN = 23 };
 
 static PyMethodDef catch_method = {"call_soon", (PyCFunction)(void (*)(void))service_catch,
                                    METH_FASTCALL | METH_KEYWORDS, "Keeps a task's first step."};
@@ -209,16 +221,17 @@ static PyMethodDef inline_method = {"inline_run", (PyCFunction)(void (*)(void))i
                                     METH_FASTCALL, "Runs an inline function."};
 static PyMethodDef first_method = {"first_run", first_run, METH_O, "Does a first step."};
 
-/* Link(core, events, arena, timeout in us, limit of calls, whether simple, parts) */
+/* Link(core, events, arena, timeout in us, limits, whether simple, parts); the limits are of bytes
+ * in a head, of bytes in a message, of calls */
 static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
 {
     (void)options;
-    unsigned long long core, events, arena, timeout_us;
+    unsigned long long core, events, arena, timeout_us, max_head, max_message;
     unsigned int limit;
     int simple;
     PyObject *parts;
-    if (!PyArg_ParseTuple(args, "KKKKIpO!", &core, &events, &arena, &timeout_us, &limit, &simple,
-                          &PyTuple_Type, &parts))
+    if (!PyArg_ParseTuple(args, "KKKK(KKI)pO!", &core, &events, &arena, &timeout_us, &max_head,
+                          &max_message, &limit, &simple, &PyTuple_Type, &parts))
         return NULL;
     if (PyTuple_Size(parts) != LINK_PARTS_GIVEN) {
         PyErr_Format(PyExc_ValueError, "Link takes %d parts", LINK_PARTS_GIVEN);
@@ -231,6 +244,8 @@ static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
     link->events = (const rudp_event *)(uintptr_t)events;
     link->arena = (const uint8_t *)(uintptr_t)arena;
     link->timeout_us = timeout_us;
+    link->max_head = max_head;
+    link->max_message = max_message;
     link->simple = (char)simple;
     for (unsigned i = 0; i < LINK_PARTS_GIVEN; i++)
         *link_part(link, i) = Py_NewRef(PyTuple_GetItem(parts, i));

@@ -6,10 +6,11 @@
  *               |                 |        |                 reply at once
  *   core      rudp_call        rudp_turn  events           rudp_reply
  *
- * It knows the simple case of everything: arguments and results made of scalars (scalars.h), inline
- * and coroutine methods, calls that end well. For the rest it calls the node's methods `_finished`,
- * `_requested`, `_other`, `_answer` and `_answer_error`, which can do everything. So each rule
- * stands in Python once, and what stands here is measured to be worth it.
+ * It knows the simple case of everything: arguments and results made of scalars and buffers
+ * (scalars.h, draft.h, received.h), inline and coroutine methods, calls that end well. For the rest
+ * it calls the node's methods `_finished`, `_requested`, `_other`, `_answer` and `_answer_error`,
+ * which can do everything. So each rule stands in Python once, and what stands here is measured to
+ * be worth it.
  *
  * Calls live in a table; a handle is index and generation, and addresses one call only:
  *
@@ -25,6 +26,8 @@
 #define RUDP_PYTHON_LINK_H
 
 #include "python/call.h"
+#include "python/draft.h"
+#include "python/received.h"
 #include "python/request.h"
 
 #include "include/rudp.h"
@@ -62,6 +65,8 @@ typedef struct {
     PyObject *others;  /* what the loop has to do at once; of one that does not tell: never empty */
     PyObject *methods; /* name in bytes: (function, name, if a coroutine function, [tasks]) */
     PyObject *running; /* id of a request: its task */
+    PyObject *lent;    /* token: what the core is sending from (Rule 21) */
+    PyObject *packs;   /* class that is registered: how it is packed */
     PyObject *bound_request, *bind_request, *request_class;   /* _serving.py's */
     PyObject *copy_context, *coroutine, *task, *task_options; /* Python's own */
     PyObject *enter_task, *leave_task, *count_weak;           /* and these, */
@@ -79,8 +84,10 @@ typedef struct {
     call_object *woken[LINK_BATCH]; /* have ended, to be resumed */
     uint32_t woken_at, woken_count;
     uint64_t timeout_us; /* of calls that say none */
-    uint64_t left;       /* ns: when the last turn ended */
-    uint64_t crowded;    /* ns: other threads compute, it is assumed until then */
+    uint64_t max_head, max_message;
+    uint64_t token;   /* of what was lent last */
+    uint64_t left;    /* ns: when the last turn ended */
+    uint64_t crowded; /* ns: other threads compute, it is assumed until then */
     unsigned long thread;
     uint32_t position; /* in the event ring, of the next event to read */
     uint32_t taken;    /* events read since the last turn */
@@ -91,6 +98,10 @@ typedef struct {
 } link_object;
 
 bool link_type_add(PyObject *module);
+/* A message of this draft, kept until RELEASED; the draft is empty then. NULL: it cannot be. */
+rudp_memory *link_lend(link_object *link, draft *d);
+/* The message of an event: its bytes lie in the arena, or in memory that is ours now. */
+received_message link_message(const link_object *link, const rudp_event *e);
 
 /* ---- table.c ---- */
 

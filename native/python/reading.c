@@ -1,7 +1,7 @@
 /* reading.c - from an event to whoever it concerns. */
 #include "python/link.h"
 
-#include "python/scalars.h"
+#include "python/lent.h"
 #include "wire/status.h"
 
 /* The fields in the order of EVENT in rudp/_lib.py. */
@@ -25,14 +25,21 @@ static bool tell_node(PyObject *node, const char *name, PyObject *first, const r
     return done != NULL;
 }
 
+received_message link_message(const link_object *link, const rudp_event *e)
+{
+    void *memory = (void *)(uintptr_t)e->memory;
+    const uint8_t *at = memory;
+    if (memory == NULL)
+        at = link->arena + e->offset + e->method_size + e->extension_size;
+    return (received_message){at, e->size, memory, link->max_head};
+}
+
 static PyObject *simple_result(const link_object *link, const rudp_event *e)
 {
-    if (e->status != STATUS_OK || e->memory != 0)
+    if (e->status != STATUS_OK)
         return NULL;
-    PyObject *value = scalar_read(link->arena + e->offset, e->size);
-    if (value == NULL)
-        PyErr_Clear();
-    return value;
+    received_message m = link_message(link, e);
+    return received_value(&m);
 }
 
 /* Python could not say how it ended: it ends with the exception that is set, and that stays. */
@@ -71,6 +78,10 @@ static bool event_handle(link_object *link, PyObject *node, const rudp_event *e)
 {
     if (e->kind == RUDP_DONE)
         return call_finished(link, node, e);
+    if (e->kind == RUDP_RELEASED) {
+        lent_remove(link->lent, e->id);
+        return true;
+    }
     if (e->kind != RUDP_REQUEST)
         return tell_node(node, "_other", NULL, e);
     int served = link_serve(link, node, e);

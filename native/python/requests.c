@@ -1,6 +1,5 @@
 /* requests.c - a method with simple arguments, from the request to the reply. */
 #include "io/clock.h"
-#include "python/scalars.h"
 #include "python/service.h"
 #include "wire/status.h"
 
@@ -14,15 +13,6 @@ static PyObject *method_find(const link_object *link, const rudp_event *e)
     if (found == NULL)
         PyErr_Clear();
     return Py_XNewRef(found);
-}
-
-static PyObject *arguments_of(const link_object *link, const rudp_event *e)
-{
-    const uint8_t *body = link->arena + e->offset + e->method_size + e->extension_size;
-    PyObject *args = arguments_read(body, e->size);
-    if (args == NULL)
-        PyErr_Clear();
-    return args;
 }
 
 /* inline_run(request, function, args) */
@@ -51,14 +41,25 @@ static PyObject *method_run(const link_object *link, request_object *request, Py
     return result;
 }
 
+static bool reply_submit(link_object *link, uint64_t id, draft *d)
+{
+    if (d->count == 0 && d->size <= RUDP_PACKET_REPLY)
+        return rudp_reply(link->core, id, STATUS_OK, (const char *)d->head, d->size) != RUDP_FULL;
+    rudp_memory *memory = link_lend(link, d);
+    return memory != NULL && rudp_reply_memory(link->core, id, STATUS_OK, memory) != RUDP_FULL;
+}
+
 int link_reply(link_object *link, PyObject *node, uint64_t id, PyObject *value, bool pickled)
 {
-    uint8_t body[RUDP_PACKET_REPLY];
+    draft d;
     if (link->core == NULL)
         return 1; /* closed: nobody is to be told any more */
-    size_t size = pickled ? 0 : scalar_write(value, body, sizeof body);
-    if (size > 0 && rudp_reply(link->core, id, STATUS_OK, (const char *)body, size) != RUDP_FULL)
-        return 1;
+    if (!pickled && draft_value(&d, link->packs, value)) {
+        bool taken = reply_submit(link, id, &d);
+        draft_drop(&d);
+        if (taken)
+            return 1;
+    }
     PyObject *done =
         PyObject_CallMethod(node, "_answer", "(KOO)", id, value, pickled ? Py_True : Py_False);
     Py_XDECREF(done);
@@ -130,10 +131,12 @@ static int serve(link_object *link, PyObject *node, const rudp_event *e, PyObjec
 int link_serve(link_object *link, PyObject *node, const rudp_event *e)
 {
     /* The clock is read for each: those before it may have taken long (C8). */
-    if (!link->simple || e->memory != 0 || e->made + e->deadline < clock_now() / NS_PER_US)
+    if (!link->simple || e->made + e->deadline < clock_now() / NS_PER_US)
         return 0;
-    PyObject *method = method_find(link, e);
-    PyObject *args = method == NULL ? NULL : arguments_of(link, e);
+    PyObject *method = method_find(link, e), *args = NULL;
+    received_message m = link_message(link, e);
+    if (method != NULL)
+        args = received_arguments(&m);
     int served = 0;
     if (args != NULL)
         served = serve(link, node, e, method, args);

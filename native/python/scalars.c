@@ -6,13 +6,7 @@
 
 /* ---- writing ---- */
 
-typedef struct {
-    uint8_t *at;
-    size_t room;
-    bool ok;
-} writer;
-
-static void put(writer *w, const void *bytes, size_t size)
+void put(packer *w, const void *bytes, size_t size)
 {
     w->ok = w->ok && size <= w->room;
     if (!w->ok)
@@ -22,8 +16,7 @@ static void put(writer *w, const void *bytes, size_t size)
     w->room -= size;
 }
 
-/* A kind, and a number of so many bytes behind it: the biggest comes first. */
-static void put_number(writer *w, uint8_t kind, uint64_t number, unsigned size)
+void put_number(packer *w, uint8_t kind, uint64_t number, unsigned size)
 {
     uint8_t bytes[9] = {kind};
     for (unsigned i = 0; i < size; i++)
@@ -31,8 +24,7 @@ static void put_number(writer *w, uint8_t kind, uint64_t number, unsigned size)
     put(w, bytes, 1 + size);
 }
 
-/* In the shortest form, as the codec does. */
-static void put_natural(writer *w, uint64_t number)
+void put_natural(packer *w, uint64_t number)
 {
     if (number < 0x80)
         put_number(w, (uint8_t)number, 0, 0);
@@ -46,7 +38,7 @@ static void put_natural(writer *w, uint64_t number)
         put_number(w, 0xcf, number, 8);
 }
 
-static void put_negative(writer *w, int64_t number)
+static void put_negative(packer *w, int64_t number)
 {
     if (number >= -32)
         put_number(w, (uint8_t)number, 0, 0);
@@ -60,7 +52,7 @@ static void put_negative(writer *w, int64_t number)
         put_number(w, 0xd3, (uint64_t)number, 8);
 }
 
-static void put_int(writer *w, PyObject *value)
+static void put_int(packer *w, PyObject *value)
 {
     int overflow;
     long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
@@ -71,7 +63,7 @@ static void put_int(writer *w, PyObject *value)
         put_natural(w, (uint64_t)number);
 }
 
-static void put_float(writer *w, PyObject *value)
+static void put_float(packer *w, PyObject *value)
 {
     double number = PyFloat_AsDouble(value);
     uint64_t bits;
@@ -79,8 +71,7 @@ static void put_float(writer *w, PyObject *value)
     put_number(w, 0xcb, bits, 8);
 }
 
-/* Bytes behind their number, which has one byte after this kind or two after the next. */
-static void put_counted(writer *w, uint8_t kind, const char *bytes, Py_ssize_t size)
+void put_counted(packer *w, uint8_t kind, const char *bytes, Py_ssize_t size)
 {
     bool wide = size > UINT8_MAX;
     put_number(w, (uint8_t)(kind + wide), (uint64_t)size, wide ? 2 : 1);
@@ -88,7 +79,7 @@ static void put_counted(writer *w, uint8_t kind, const char *bytes, Py_ssize_t s
     put(w, bytes, (size_t)size);
 }
 
-static void put_text(writer *w, PyObject *value)
+static void put_text(packer *w, PyObject *value)
 {
     Py_ssize_t size;
     const char *text = PyUnicode_AsUTF8AndSize(value, &size);
@@ -105,7 +96,7 @@ static void put_text(writer *w, PyObject *value)
     put(w, text, (size_t)size);
 }
 
-static void put_bytes(writer *w, PyObject *value)
+static void put_bytes(packer *w, PyObject *value)
 {
     char *bytes;
     Py_ssize_t size;
@@ -113,7 +104,7 @@ static void put_bytes(writer *w, PyObject *value)
     put_counted(w, 0xc4, bytes, size);
 }
 
-static void value_write(writer *w, PyObject *value)
+bool value_write(packer *w, PyObject *value)
 {
     if (PyBytes_CheckExact(value))
         put_bytes(w, value);
@@ -128,33 +119,13 @@ static void value_write(writer *w, PyObject *value)
     else if (PyFloat_CheckExact(value))
         put_float(w, value);
     else
-        w->ok = false;
-}
-
-size_t scalar_write(PyObject *value, uint8_t *out, size_t room)
-{
-    writer w = {.at = out, .room = room, .ok = true};
-    value_write(&w, value);
-    return w.ok ? (size_t)(w.at - out) : 0;
-}
-
-size_t arguments_write(PyObject *tuple, uint8_t *out, size_t room)
-{
-    Py_ssize_t count = PyTuple_Size(tuple);
-    writer w = {.at = out, .room = room, .ok = count <= ARGUMENTS_MOST};
-    put_number(&w, (uint8_t)(0x90 | (count & 0x0f)), 0, 0);
-    for (Py_ssize_t i = 0; w.ok && i < count; i++)
-        value_write(&w, PyTuple_GetItem(tuple, i));
-    return w.ok ? (size_t)(w.at - out) : 0;
+        return false;
+    return true;
 }
 
 /* ---- reading ---- */
 
-typedef struct {
-    const uint8_t *at, *end;
-} cursor;
-
-static const uint8_t *take(cursor *c, size_t size)
+const uint8_t *take(cursor *c, size_t size)
 {
     if (size > (size_t)(c->end - c->at))
         return NULL;
@@ -162,13 +133,22 @@ static const uint8_t *take(cursor *c, size_t size)
     return c->at - size;
 }
 
-static bool take_number(cursor *c, unsigned size, uint64_t *number)
+bool take_number(cursor *c, unsigned size, uint64_t *number)
 {
     const uint8_t *bytes = take(c, size);
     *number = 0;
     for (unsigned i = 0; bytes != NULL && i < size; i++)
         *number = *number << 8 | bytes[i];
     return bytes != NULL;
+}
+
+bool take_natural(cursor *c, uint64_t *number)
+{
+    const uint8_t *first = take(c, 1);
+    *number = first == NULL ? 0 : *first;
+    if (first == NULL || *first < 0x80)
+        return first != NULL;
+    return *first >= 0xcc && *first <= 0xcf && take_number(c, 1u << (*first - 0xcc), number);
 }
 
 static PyObject *read_natural(cursor *c, unsigned size)
@@ -217,7 +197,7 @@ static PyObject *read_counted(cursor *c, unsigned size, bool text)
     return bytes == NULL ? NULL : PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)count);
 }
 
-static PyObject *value_read(cursor *c)
+PyObject *value_read(cursor *c)
 {
     const uint8_t *first = take(c, 1);
     if (first == NULL)
@@ -245,32 +225,4 @@ static PyObject *value_read(cursor *c)
     case 0xda: return read_counted(c, 2, true);
     default: return NULL;
     }
-}
-
-PyObject *scalar_read(const uint8_t *at, size_t size)
-{
-    cursor c = {at, at + size};
-    PyObject *value = value_read(&c);
-    if (value != NULL && c.at != c.end)
-        Py_CLEAR(value);
-    return value;
-}
-
-PyObject *arguments_read(const uint8_t *at, size_t size)
-{
-    if (size == 0 || (*at & 0xf0) != 0x90)
-        return NULL;
-    cursor c = {at + 1, at + size};
-    Py_ssize_t count = *at & 0x0f;
-    PyObject *tuple = PyTuple_New(count);
-    for (Py_ssize_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *value = value_read(&c);
-        if (value != NULL)
-            PyTuple_SetItem(tuple, i, value);
-        else
-            Py_CLEAR(tuple);
-    }
-    if (tuple != NULL && c.at != c.end)
-        Py_CLEAR(tuple);
-    return tuple;
 }

@@ -8,12 +8,20 @@ import resource
 import sys
 from collections import Counter
 
+import numpy as np
+
 import rudp
 
 CALLS = 20_000
 AT_ONCE = 100
-KINDS = ("Call", "Service", "Request", "Task", "SpareTask", "Context", "coroutine", "StopIteration")
+KINDS = (
+    *("Call", "Service", "Request", "Task", "SpareTask", "Context", "coroutine", "StopIteration"),
+    *("Lent", "memoryview"),
+)
 GROWTH = 24 * 1024  # KiB: what an allocator may do; a leak of 20,000 calls of any kind is more
+ARRAY = np.zeros(1000)
+LARGE = bytes(5000)
+SHARED = (rudp.Node, ARRAY, LARGE, b"some bytes", "some text")
 SPARE = 60  # references to what is shared: caches and frames come and go
 
 
@@ -74,6 +82,9 @@ WAYS = {
     "later": lambda peer: peer.call("later", "some text"),
     "looked at": lambda peer: peer.call("looked", "some text"),
     "looked at, later": lambda peer: peer.call("looked_later", "some text"),
+    "array": lambda peer: peer.call("inline", ARRAY),
+    "bytes and more": lambda peer: peer.call("coroutine", (LARGE, None, "some text")),
+    "small buffers": lambda peer: peer.call("later", bytearray(b"some bytes")),
     "not simple": lambda peer: peer.call("inline", [1, 2]),
     "failing": lambda peer: failing(peer, "fail"),
     "unknown": lambda peer: failing(peer, "unknown"),
@@ -88,7 +99,7 @@ def objects():
 
 
 def references():
-    return [sys.getrefcount(thing) for thing in (rudp.Node, Marker, b"some bytes", "some text")]
+    return [sys.getrefcount(thing) for thing in (Marker, *SHARED)]
 
 
 async def many(peers, way, count):
@@ -99,7 +110,7 @@ async def many(peers, way, count):
 async def still(nodes, peers, wait):
     for peer in peers:
         await peer.call("coroutine", None)  # so that each node has an idle task
-    await wait(lambda: not any(node._running or node._link.open() for node in nodes))
+    await wait(lambda: not any(n._running or n._link.open() or n._core.lent for n in nodes))
     await asyncio.sleep(0.05)
 
 
