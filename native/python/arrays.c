@@ -1,7 +1,6 @@
 /* arrays.c - type and shape of arrays, both ways. */
 #include "python/arrays.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static PyObject *ndarray, *dtype;

@@ -104,8 +104,10 @@ static void draft_begin(draft *d, PyObject *packs)
 static bool draft_end(draft *d)
 {
     d->size = (size_t)(d->w.at - d->head);
-    if (!d->w.ok)
+    if (!d->w.ok) {
+        PyErr_Clear(); /* of a class whose hash raises */
         draft_drop(d);
+    }
     return d->w.ok;
 }
 

@@ -144,7 +144,7 @@ static bool extension_take(cursor *c, uint8_t *code, cursor *inner)
     if (!counted && (kind < 0xd4 || kind > 0xd8))
         return false;
     c->at++;
-    uint64_t size = 1u << (kind - 0xd4) % 32;
+    uint64_t size = counted ? 0 : UINT64_C(1) << (kind - 0xd4);
     bool ok = !counted || take_number(c, kind == 0xc7 ? 1 : 2, &size);
     const uint8_t *about = take(c, 1), *at = ok ? take(c, size) : NULL;
     *code = about == NULL ? 0 : *about;
