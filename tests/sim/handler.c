@@ -9,9 +9,16 @@
 
 #define SERVES_MAX 512u
 
-static asked *serve_of(node *n, uint64_t entry, uint64_t request)
+/* Where a request stands, in which life of its node: the next life gives out the same numbers. */
+static uint64_t place_of(const node *n, uint64_t entry)
 {
-    if (n->engine == NULL || entry >= n->serve_count)
+    return n->life << 32 | entry;
+}
+
+static asked *serve_of(node *n, uint64_t place, uint64_t request)
+{
+    uint64_t entry = (uint32_t)place;
+    if (n->engine == NULL || place != place_of(n, entry) || entry >= n->serve_count)
         return NULL;
     asked *s = &n->serves[entry];
     return s->state != ASKED_FREE && s->request == request ? s : NULL;
@@ -26,12 +33,12 @@ uint32_t handler_count(const node *n)
 }
 
 /* Late and stalled applications come back later. */
-static bool postponed(node *n, happening_run run, uint64_t entry, uint64_t request)
+static bool postponed(node *n, happening_run run, uint64_t place, uint64_t request)
 {
     world *w = n->world;
     if (node_runs(n) && !n->paused)
         return false;
-    world_at(w, w->now + MS(10) + chance_below(w, MS(10)), run, n, entry, request);
+    world_at(w, w->now + MS(10) + chance_below(w, MS(10)), run, n, place, request);
     return true;
 }
 
@@ -78,11 +85,11 @@ static void reply(node *n, asked *s, status how)
     node_settle(n);
 }
 
-static void finish(world *w, void *what, uint64_t entry, uint64_t request)
+static void finish(world *w, void *what, uint64_t place, uint64_t request)
 {
     node *n = what;
-    asked *s = serve_of(n, entry, request);
-    if (s == NULL || postponed(n, finish, entry, request))
+    asked *s = serve_of(n, place, request);
+    if (s == NULL || postponed(n, finish, place, request))
         return;
     uint8_t does = w->calls[s->call].does;
     if (s->cancelled && does != DOES_IGNORE_CANCEL && s->call % 2 == 0)
@@ -93,12 +100,12 @@ static void finish(world *w, void *what, uint64_t entry, uint64_t request)
 
 void handler_nested(node *n, uint32_t entry, uint64_t request)
 {
-    world_at(n->world, n->world->now, finish, n, entry, request);
+    world_at(n->world, n->world->now, finish, n, place_of(n, entry), request);
 }
 
 /* ---- the beginning ---- */
 
-static bool nest(node *n, uint64_t entry, const asked *s)
+static bool nest(node *n, const asked *s)
 {
     world *w = n->world;
     const sim_call *c = &w->calls[s->call];
@@ -111,16 +118,16 @@ static bool nest(node *n, uint64_t entry, const asked *s)
                    .timeout = (c->deadline - w->now) / 2,
                    .does = chance(w, 300) ? DOES_NEST : DOES_REPLY,
                    .depth = c->depth + 1,
-                   .parent = (uint32_t)entry + 1,
+                   .parent = (uint32_t)(s - n->serves) + 1,
                    .parent_request = s->request};
     return p.target != n->index && workload_call(w, &p) != UINT32_MAX;
 }
 
-static void start(world *w, void *what, uint64_t entry, uint64_t request)
+static void start(world *w, void *what, uint64_t place, uint64_t request)
 {
     node *n = what;
-    asked *s = serve_of(n, entry, request);
-    if (s == NULL || s->state != ASKED_QUEUED || postponed(n, start, entry, request))
+    asked *s = serve_of(n, place, request);
+    if (s == NULL || s->state != ASKED_QUEUED || postponed(n, start, place, request))
         return;
     uint32_t number = s->call;
     sim_call *c = &w->calls[number];
@@ -138,16 +145,16 @@ static void start(world *w, void *what, uint64_t entry, uint64_t request)
     w->handlers++;
     s->state = ASKED_RUNNING;
     say(w, "node %u runs call %u", n->index, number);
-    if (c->does == DOES_NEST && nest(n, entry, s))
+    if (c->does == DOES_NEST && nest(n, s))
         return;
-    world_at(w, w->now + w->calls[number].duration, finish, n, entry, request);
+    world_at(w, w->now + w->calls[number].duration, finish, n, place, request);
 }
 
-static void copied(world *w, void *what, uint64_t entry, uint64_t request)
+static void copied(world *w, void *what, uint64_t place, uint64_t request)
 {
     node *n = what;
-    asked *s = serve_of(n, entry, request);
-    if (s == NULL || postponed(n, copied, entry, request))
+    asked *s = serve_of(n, place, request);
+    if (s == NULL || postponed(n, copied, place, request))
         return;
     uint32_t call;
     bool intact = method_read(s->method, s->method_size, &call) && call == s->call &&
@@ -160,7 +167,7 @@ static void copied(world *w, void *what, uint64_t entry, uint64_t request)
     engine_request_taken(n->engine, now, request);
     node_settle(n);
     uint64_t later = w->counting || chance(w, 700) ? 0 : chance_below(w, MS(30));
-    world_at(w, w->now + later, start, n, entry, request);
+    world_at(w, w->now + later, start, n, place, request);
 }
 
 /* ---- events ---- */
@@ -211,7 +218,7 @@ void handler_request(node *n, const event *e)
                  .state = ASKED_NEW};
     uint64_t later = w->counting || chance(w, 800) ? 0 : chance_below(w, MS(20));
     say(w, "node %u gets request %u", n->index, call);
-    world_at(w, w->now + later, copied, n, (uint64_t)(s - n->serves), e->id);
+    world_at(w, w->now + later, copied, n, place_of(n, (uint64_t)(s - n->serves)), e->id);
 }
 
 void handler_cancel(node *n, uint64_t request)
