@@ -39,7 +39,7 @@ void outbox_wake(engine *e, session *s)
         list_push_back(&e->sending, &s->sending);
 }
 
-static void enqueue(engine *e, session *s, message *m, message_queue queue)
+static void enqueue(session *s, message *m, message_queue queue)
 {
     if (m->place == MESSAGE_FLYING)
         list_remove(&m->at);
@@ -48,20 +48,26 @@ static void enqueue(engine *e, session *s, message *m, message_queue queue)
     m->place = MESSAGE_QUEUED;
     list_push_back(&s->queues[queue], &m->at);
     s->queued++;
-    outbox_wake(e, s);
 }
 
-void outbox_push(engine *e, session *s, message *m)
+void outbox_ride(session *s, message *m)
 {
     ENSURE(m->kind != 0 && m->kind < MESSAGE_KINDS);
     if (m->place != MESSAGE_QUEUED)
         m->times = 0; /* it says something new: only what loss sends again counts as such */
-    enqueue(e, s, m, rows[m->kind].queue);
+    enqueue(s, m, rows[m->kind].queue);
+}
+
+void outbox_push(engine *e, session *s, message *m)
+{
+    outbox_ride(s, m);
+    outbox_wake(e, s);
 }
 
 void outbox_again(engine *e, session *s, message *m)
 {
-    enqueue(e, s, m, QUEUE_RESEND);
+    enqueue(s, m, QUEUE_RESEND);
+    outbox_wake(e, s);
 }
 
 void outbox_drop(session *s, message *m)

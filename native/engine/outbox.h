@@ -10,6 +10,9 @@
 
 /* Queues a message (if it is not queued); the session has something to send then. */
 void outbox_push(engine *e, session *s, message *m);
+/* The same for one that can wait for other company: the session is not woken for it, the caller
+ * sees to that when it has waited long enough. */
+void outbox_ride(session *s, message *m);
 /* The packet that carried it is lost: first among the resends. */
 void outbox_again(engine *e, session *s, message *m);
 /* Takes it out of wherever it is: its owner has no more need of it. */
