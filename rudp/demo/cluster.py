@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import secrets
 import tempfile
 import threading
@@ -112,7 +113,7 @@ class Cluster:
         addresses = [(await child.answer())["address"] for child in self._members]
         if plan.clean:
             return [seen_by(addresses, [], n) for n in range(plan.members)]
-        links = links_between(addresses)
+        links = links_between(addresses, 1 + os.getpid() % 254)
         self._relay = await self._start("the relay", "rudp.demo.relay", [])
         self._relay.tell({"links": [dataclasses.asdict(x) for x in links], "seed": plan.seed})
         await self._relay.answer()

@@ -1,11 +1,12 @@
 """Which addresses do nodes see of each other when a relay stands between them?
 
-    A at 127.0.0.1:pa  <->  127.1.a.b:pb [relay] 127.1.b.a:pa  <->  127.0.0.1:pb at B
+    A at 127.0.0.1:pa  <->  127.n.a.b:pb [relay] 127.n.b.a:pa  <->  127.0.0.1:pb at B
                             B as A sees it       A as B sees it
 
 The relay's addresses carry the *port* of the node behind them and another loopback IP. Both matter:
 a node tells its port in the handshake and is dialled there by TCP, and the same pair of addresses
-in both directions lets each side know the caller and the called as one peer.
+in both directions lets each side know the caller and the called as one peer. Demos that run at the
+same time have an ``n`` each: a connection of one may go out from just the port that another needs.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ def where(address: str) -> Where:
     return host, int(port)
 
 
-def links_between(addresses: list[str]) -> list[Link]:
-    """A link for every pair of the nodes at these addresses."""
+def links_between(addresses: list[str], net: int) -> list[Link]:
+    """A link for every pair of the nodes at these addresses, with relays in 127.net.0.0/16."""
     found = []
     for a in range(len(addresses)):
         for b in range(a + 1, len(addresses)):
             at_a, at_b = where(addresses[a]), where(addresses[b])
-            a_seen, b_seen = (f"127.1.{b}.{a}", at_a[1]), (f"127.1.{a}.{b}", at_b[1])
+            a_seen, b_seen = (f"127.{net}.{b}.{a}", at_a[1]), (f"127.{net}.{a}.{b}", at_b[1])
             found.append(Link(at_a, at_b, a_seen, b_seen))
     return found
 

@@ -80,7 +80,7 @@ def test_a_target_that_is_gone_is_no_error(datagrams):
 
 def test_links_name_both_sides_for_each_other():
     addresses = ["127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003"]
-    links = links_between(addresses)
+    links = links_between(addresses, 1)
     assert len(links) == 3
     seen = [seen_by(addresses, links, n) for n in range(3)]
     assert seen[0] == {1: "127.1.0.1:1002", 2: "127.1.0.2:1003"}

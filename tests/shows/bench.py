@@ -118,7 +118,7 @@ class Relay:
 
     def __init__(self, near: str, far: str, seed: int = 1) -> None:
         addresses = [near, far]
-        links = links_between(addresses)
+        links = links_between(addresses, 1)
         self.far = seen_by(addresses, links, 0)[1]  # where the near node finds the far one
         self.datagrams = Datagrams(links, seed)
         self.streams = Faulty(links, seed + 1)
