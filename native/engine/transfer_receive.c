@@ -6,7 +6,8 @@
 
 #define SMALL_MOST   (UINT64_C(1) << 20) /* bytes: larger ones come on the lane of class 2 (T9) */
 #define REPORT_AFTER (10 * NS_PER_MS)    /* T1: so long a position may wait to be told */
-#define RIDE_AFTER   (5 * NS_PER_MS)     /* so long COMPLETE may wait for the reply's packet */
+#define RIDE_AFTER   (5 * NS_PER_MS)     /* so long a word may wait for another's packet */
+#define COMING_MIN   2u                  /* large ones under way: a further GRANTED has time */
 #define CORRUPT_MOST 2u                  /* failures at one offset: the memory changed (T6) */
 
 /* A slot's value once its transfer is over: a mark, the final word, the status (T4). */
@@ -50,12 +51,13 @@ static void say(engine *e, transfer *t)
  * per MiB would wake the sender's application 5,000 times a second, for each of them 0.1 ms. */
 static void report(engine *e, uint64_t now, transfer *t)
 {
-    if (!timer_armed(&t->timer))
+    bool told_before = t->position - t->read_length <= t->reported;
+    if (told_before || !timer_armed(&t->timer))
         timer_arm(&e->timers, &t->timer, time_after(now, REPORT_AFTER));
 }
 
-/* A quick handler's reply takes COMPLETE along: one packet, and the caller's application is woken
- * once instead of twice. Well before the sender would ask (T4). */
+/* Each packet wakes the sender's application, which has nothing to do for it: so what can wait for
+ * a packet that is expected soon does. Well before the sender would ask (T4). */
 static void say_along(engine *e, uint64_t now, transfer *t)
 {
     t->reported = t->position;
@@ -64,17 +66,50 @@ static void say_along(engine *e, uint64_t now, transfer *t)
     timer_arm(&e->timers, &t->timer, time_after(now, RIDE_AFTER));
 }
 
+/* A GRANTED is in no hurry while the lane has enough to do. */
+static bool much_is_coming(const session *s, const transfer *but)
+{
+    uint32_t count = 0;
+    for (list_link *at = list_first(&s->transfers); at != NULL; at = list_next(&s->transfers, at)) {
+        const transfer *t = CONTAINER_OF(at, transfer, at);
+        count += t != but && t->state == RECEIVE_ACTIVE && t->lane_class == 2;
+        if (count >= COMING_MIN)
+            return true;
+    }
+    return false;
+}
+
+static bool word_waits(const transfer *t)
+{
+    return t->word.place == MESSAGE_QUEUED;
+}
+
+/* One less is under way: those that were not in a hurry may be now. */
+static void hurry_grants(engine *e, session *s)
+{
+    if (s->queued == 0 || much_is_coming(s, NULL))
+        return;
+    for (list_link *at = list_first(&s->transfers); at != NULL; at = list_next(&s->transfers, at)) {
+        const transfer *t = CONTAINER_OF(at, transfer, at);
+        if (t->state == RECEIVE_ACTIVE && word_waits(t)) {
+            outbox_wake(e, s);
+            return;
+        }
+    }
+}
+
 void transfer_receive_expired(engine *e, uint64_t now, transfer *t)
 {
     if (t->session == NULL)
         return;
-    if (t->state == RECEIVE_ACTIVE) {
+    if (t->state == RECEIVE_ACTIVE && t->position > t->reported) {
         say(e, t);
-    } else if (t->read_busy) { /* T5: a READ that never ends keeps the memory */
+    } else if (t->read_busy && t->state == RECEIVE_LEAVING) {
+        /* T5: a READ that never ends keeps the memory */
         connection *c = lane_by_id(e, t->read_connection);
         if (c != NULL)
             lane_drop(e, now, c);
-    } else if (t->word.place == MESSAGE_QUEUED) {
+    } else if (word_waits(t)) {
         outbox_wake(e, t->session);
     }
 }
@@ -105,13 +140,13 @@ static void end(engine *e, uint64_t now, transfer *t, transfer_word word, status
     traced->slot = t->slot;
     traced->sequence = t->sequence;
     traced->detail = (uint32_t)why;
-    /* An eager one is told at once: the sender gets its credit back by that (A1). */
-    bool request = word == TRANSFER_COMPLETE && t->what == CARRIES_REQUEST;
-    if (request && t->position > 0 && !t->eager) {
+    /* A quick handler's reply follows. An eager one's sender gets its credit back by this (A1). */
+    bool reply_follows = word == TRANSFER_COMPLETE && t->what == CARRIES_REQUEST && t->position > 0;
+    if (reply_follows && !t->eager)
         say_along(e, now, t);
-        return;
-    }
-    say(e, t);
+    else
+        say(e, t);
+    hurry_grants(e, t->session);
     if (t->read_busy)
         timer_arm(&e->timers, &t->timer, time_after(now, e->config.lane_progress));
 }
@@ -166,6 +201,7 @@ static void burn(engine *e, uint64_t now, session *s, transfer *t)
     t->word_state = known ? TRANSFER_UNKNOWN : t->word_state;
     t->word_due = false;
     transfer_slot_ended(s, t);
+    hurry_grants(e, s);
     if (known)
         tell_failed(e, now, t,
                     t->what == CARRIES_REPLY ? STATUS_LANE_UNAVAILABLE : STATUS_CANCELLED);
@@ -269,7 +305,11 @@ void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result
     transfer_input_apply(t, DO_FILL);
     t->word_state = t->missed ? TRANSFER_AGAIN : TRANSFER_GRANTED;
     trace_add(&e->trace, now, TRACE_TRANSFER_GRANT, t->session->index)->slot = t->slot;
-    if (!t->eager || t->missed || t->lane != 0) /* else the bytes are on their way already (A1) */
+    if (t->eager && !t->missed && t->lane == 0)
+        return; /* the bytes are on their way already (A1) */
+    if (t->lane == 0 && t->lane_class == 2 && much_is_coming(t->session, t))
+        say_along(e, now, t);
+    else
         say(e, t);
 }
 

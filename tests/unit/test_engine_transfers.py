@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.helpers import Request
 
 KIB = 1024
+SEGMENTS_750K = {"segment_min": 750_000, "segment_max": 750_000}
 
 
 def with_a_lane(engine: Engine) -> LanePair:
@@ -293,4 +294,51 @@ def test_no_transfer_waits_until_others_are_through(engine: Engine) -> None:
     assert [call.status for call in calls] == ["OK", "OK"]
     (other,) = set(slots) - {slots[0]}
     assert slots.index(other) <= 24
+    pair.settle()
+
+
+def test_a_quick_reply_takes_the_completion_along(engine: Engine) -> None:
+    """T4: a grant, then completion and reply in one packet."""
+    pair = with_a_lane(engine)
+    before = pair.b.counter("packets_sent")
+    call = pair.a.call_big(100_000)
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert pair.b.counter("packets_sent") - before == 2
+    pair.settle()
+
+
+def test_a_completion_does_not_wait_for_a_slow_handler(engine: Engine) -> None:
+    """T4: the sender's memory is its own again though nobody has answered."""
+    pair = with_a_lane(engine)
+    pair.b.handler = None
+    call = pair.a.call_big(100_000)
+    pair.run_until(lambda: len(pair.b.told) == 2)
+    assert len(pair.a.memories) == 1
+    pair.run(10 * MS)
+    assert pair.a.memories == {}
+    assert not call.done
+    pair.b.told[1].reply(b"")
+    pair.run_until(lambda: call.done)
+    pair.settle()
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(1, 2.0), (8, 1.7)])
+def test_grants_ride_while_the_lane_has_enough_to_do(
+    engine: Engine, at_once: int, most: float
+) -> None:
+    """T4: words of several travel together, some of them positions; a single one does not wait."""
+    room = {"transfers": 64, "transfer_slots": 16, "transfer_slots_max": 16, "calls": 32}
+    size = {"max_message": 4_000_000, "request_credit": 16_000_000}
+    pair = LanePair(engine, **{name: {**room, **size, **SEGMENTS_750K} for name in "ab"})
+    pair.b.handler = lambda request: request.reply(b"")
+    calls = [pair.a.call_big(1_500_000) for _ in range(at_once)]
+    before = 0
+    for n in range(40):
+        if n == 20:
+            before = pair.b.counter("packets_sent")
+        pair.run_until(functools.partial(lambda call: call.done, calls.pop(0)))
+        calls.append(pair.a.call_big(1_500_000))
+    assert pair.b.counter("packets_sent") - before <= 20 * most
+    pair.run_until(lambda: all(call.done for call in calls))
     pair.settle()
