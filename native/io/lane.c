@@ -66,9 +66,25 @@ void lane_tools_free(lane_tools *tools)
     free(tools->sink);
 }
 
-static bool lane_is_plain(const lane *l)
+static bool cipher_is_plain(const lane_cipher *c)
 {
-    return l->send->kind == CIPHER_PLAIN;
+    return c->kind == CIPHER_PLAIN;
+}
+
+/* Seals into the scratch buffer, or sums; how many bytes, at most LANE_RANGES buffers. */
+static uint64_t lane_seal_range(lane *l, uint64_t from, uint64_t size)
+{
+    const lane_command *c = l->out.command;
+    struct iovec ranges[LANE_RANGES];
+    uint8_t *out = l->out.scratch;
+    uint32_t count =
+        memory_range(c->memory, c->segment.offset + from, size, ranges, LANE_RANGES, &size);
+    for (uint32_t i = 0; i < count; i++) {
+        segment_seal_update(l->send, ranges[i].iov_base, out, ranges[i].iov_len);
+        if (out != NULL)
+            out += ranges[i].iov_len;
+    }
+    return size;
 }
 
 static void lane_begin_write(lane *l, lane_tools *tools)
@@ -78,17 +94,18 @@ static void lane_begin_write(lane *l, lane_tools *tools)
         return;
     list_remove(first);
     l->out = (lane_writing){.command = CONTAINER_OF(first, lane_command, link)};
-    if (!lane_is_plain(l)) {
+    if (!cipher_is_plain(l->send)) {
         l->out.scratch = scratch_borrow(tools);
         if (l->out.scratch == NULL) {
             lane_end(l, CONNECTION_BROKE);
             return;
         }
     }
+    l->out.sums_after = cipher_is_plain(l->send) && l->out.command->segment.length > LANE_TOGETHER;
     segment_protect_header(l->send, &l->out.command->segment, l->out.head);
 }
 
-/* K1, T6: each piece is read once when sealed, twice in plaintext (sum, then writev). */
+/* K1, T6: each piece is read once when it is sealed, twice in plaintext (writev and sum). */
 static void lane_seal_piece(lane *l)
 {
     lane_writing *w = &l->out;
@@ -96,32 +113,33 @@ static void lane_seal_piece(lane *l)
     if (w->sealed == w->sent && w->sealed < s->length) {
         uint64_t left = s->length - w->sealed;
         uint64_t piece = left < LANE_PIECE ? left : LANE_PIECE;
-        struct iovec ranges[LANE_RANGES];
-        uint32_t count = memory_range(w->command->memory, s->offset + w->sealed, piece, ranges,
-                                      LANE_RANGES, &piece);
-        uint8_t *out = w->scratch;
         w->scratch_from = w->sealed;
-        for (uint32_t i = 0; i < count; i++) {
-            segment_seal_update(l->send, ranges[i].iov_base, out, ranges[i].iov_len);
-            if (out != NULL)
-                out += ranges[i].iov_len;
-        }
+        if (!w->sums_after)
+            piece = lane_seal_range(l, w->sealed, piece);
         w->sealed += piece;
     }
-    if (w->sealed == s->length && !w->complete) {
+    if (w->sealed == s->length && !w->complete && !w->sums_after) {
         if (s->length > 0)
             segment_seal_finish(l->send, w->trailer);
         w->complete = true;
     }
 }
 
-/* What is sealed and not sent: rest of the head, of the piece, of the tag. */
+static struct iovec lane_owed(const lane *l)
+{
+    const uint8_t *rest = l->owed + SEGMENT_TRAILER - l->owed_left;
+    return (struct iovec){(void *)(uintptr_t)rest, l->owed_left};
+}
+
+/* What may leave and has not: the tag before, the head, the piece, the tag. */
 static uint32_t lane_gather(const lane *l, struct iovec *out)
 {
     const lane_writing *w = &l->out;
     const segment *s = &w->command->segment;
     uint32_t count = 0;
     uint64_t covered = w->sealed - w->sent;
+    if (l->owed_left > 0)
+        out[count++] = lane_owed(l);
     if (w->head_sent < SEGMENT_HEADER)
         out[count++] = (struct iovec){(void *)(uintptr_t)(w->head + w->head_sent),
                                       SEGMENT_HEADER - w->head_sent};
@@ -136,19 +154,39 @@ static uint32_t lane_gather(const lane *l, struct iovec *out)
     return count;
 }
 
-static bool lane_count_sent(lane_writing *w, size_t size)
+/* The next `most` bytes of what was to leave, or as many as did; `size` is what did, less these. */
+static size_t take_from(size_t *size, size_t most)
 {
-    size_t head = SEGMENT_HEADER - w->head_sent;
-    head = head < size ? head : size;
-    w->head_sent += (uint32_t)head;
-    size -= head;
-    uint64_t body = w->sealed - w->sent;
-    body = body < size ? body : size;
-    w->sent += body;
-    w->trailer_sent += (uint32_t)(size - body);
+    size_t part = most < *size ? most : *size;
+    *size -= part;
+    return part;
+}
+
+static void lane_count_sent(lane *l, size_t size)
+{
+    lane_writing *w = &l->out;
+    l->owed_left -= (uint32_t)take_from(&size, l->owed_left);
+    w->head_sent += (uint32_t)take_from(&size, SEGMENT_HEADER - w->head_sent);
+    w->sent += take_from(&size, w->sealed - w->sent);
+    w->trailer_sent += (uint32_t)size;
+}
+
+/* What has just left is summed, while the kernel's copy of it has it in the cache. */
+static void lane_sum_sent(lane *l, uint64_t from)
+{
+    while (from < l->out.sent)
+        from += lane_seal_range(l, from, l->out.sent - from);
+    if (from < l->out.command->segment.length)
+        return;
+    segment_seal_finish(l->send, l->owed);
+    l->owed_left = SEGMENT_TRAILER;
+}
+
+static bool lane_has_sent(const lane_writing *w)
+{
     uint32_t length = w->command->segment.length;
     return w->head_sent == SEGMENT_HEADER && w->sent == length &&
-           (length == 0 || w->trailer_sent == SEGMENT_TRAILER);
+           (length == 0 || w->sums_after || w->trailer_sent == SEGMENT_TRAILER);
 }
 
 static size_t ranges_size(const struct iovec *ranges, uint32_t count)
@@ -186,6 +224,31 @@ static void lane_write_prefix(lane *l)
     }
 }
 
+static void lane_write_owed(lane *l)
+{
+    if (l->owed_left == 0 || !l->writable)
+        return;
+    struct iovec range = lane_owed(l);
+    l->owed_left -= (uint32_t)lane_send(l, &range, 1);
+}
+
+static size_t lane_write_piece(lane *l, lane_tools *tools)
+{
+    struct iovec ranges[LANE_RANGES + 3];
+    uint64_t before = l->out.sent;
+    lane_seal_piece(l);
+    size_t sent = (size_t)lane_send(l, ranges, lane_gather(l, ranges));
+    lane_count_sent(l, sent);
+    if (l->out.sums_after)
+        lane_sum_sent(l, before);
+    if (lane_has_sent(&l->out)) {
+        command_finish(l->out.command, DONE_OK, tools);
+        l->out.command = NULL;
+        scratch_return(&l->out, tools);
+    }
+    return sent;
+}
+
 static void lane_write(lane *l, lane_tools *tools)
 {
     size_t moved = 0;
@@ -196,18 +259,14 @@ static void lane_write(lane *l, lane_tools *tools)
         }
         if (l->out.command == NULL)
             lane_begin_write(l, tools);
-        if (l->out.command == NULL || l->ended)
+        if (l->ended)
             return;
-        struct iovec ranges[LANE_RANGES + 2];
-        lane_seal_piece(l);
-        uint32_t count = lane_gather(l, ranges);
-        size_t sent = (size_t)lane_send(l, ranges, count);
-        moved += sent;
-        if (lane_count_sent(&l->out, sent)) {
-            command_finish(l->out.command, DONE_OK, tools);
-            l->out.command = NULL;
-            scratch_return(&l->out, tools);
+        if (l->out.command == NULL) {
+            if (moved == 0) /* else the engine has not been asked for the segment to go with it */
+                lane_write_owed(l);
+            return;
         }
+        moved += lane_write_piece(l, tools);
     }
 }
 
@@ -355,18 +414,24 @@ void lane_give_write(lane *l, lane_command *write)
     list_push_back(&l->writes, &write->link);
 }
 
+bool lane_has_writing(const lane *l)
+{
+    return l->prefix != NULL || l->owed_left > 0 || l->out.command != NULL ||
+           !list_empty(&l->writes);
+}
+
 bool lane_step(lane *l, lane_tools *tools)
 {
     lane_read(l, tools);
     lane_write(l, tools);
     bool can_read = l->readable && l->in.phase != LANE_WAIT;
-    bool can_write =
-        l->writable && (l->prefix != NULL || l->out.command != NULL || !list_empty(&l->writes));
-    return !l->ended && (can_read || can_write);
+    return !l->ended && (can_read || (l->writable && lane_has_writing(l)));
 }
 
 void lane_fail_all(lane *l, lane_tools *tools)
 {
+    if (!l->ended && l->prefix == NULL)
+        lane_write_owed(l); /* its segment was reported as done */
     scratch_return(&l->out, tools);
     if (l->out.command != NULL)
         command_finish(l->out.command, DONE_FAILED, tools);

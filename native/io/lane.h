@@ -15,6 +15,14 @@
  * piece in a scratch buffer that the lane borrows while a segment is under way. A segment that was
  * begun is finished, whatever is cancelled (T5), or the lane fails.
  *
+ *   plaintext  [head k][piece][piece]   [tag k][head k+1][piece] ...
+ *                             each summed when it has left
+ *
+ * The sum of a large plaintext segment is taken from each piece after the kernel has copied it: the
+ * copy waits less for memory than the sum does, and leaves the bytes in the cache (measured: 0.22
+ * to 0.20 s of a CPU per GB). So its tag is owed, and leaves with the next head, or by itself if
+ * nothing follows.
+ *
  * The traps: SO_RCVLOWAT must never exceed what will still come, or the lane hangs (Rule 26):
  * lane_lowat. And memory is final only when the tag has verified (T2, T10). */
 #ifndef RUDP_IO_LANE_H
@@ -28,9 +36,10 @@
 #include "seal/segment.h"
 
 enum {
-    LANE_STEP = 1 << 20,    /* bytes moved per direction before the next lane's turn (Rule 26) */
-    LANE_PIECE = 256 << 10, /* bytes sealed at a time: small enough to stay in the cache */
-    LANE_RANGES = 60,       /* buffers per system call */
+    LANE_STEP = 1 << 20,      /* bytes moved per direction before the next lane's turn (Rule 26) */
+    LANE_PIECE = 256 << 10,   /* bytes sealed at a time: small enough to stay in the cache */
+    LANE_TOGETHER = 64 << 10, /* bytes of plaintext that leave with their tag, by one system call */
+    LANE_RANGES = 60,         /* buffers per system call */
 };
 
 typedef enum { COMMAND_JOIN, COMMAND_WRITE, COMMAND_READ, COMMAND_SHUT } lane_command_kind;
@@ -67,6 +76,7 @@ typedef struct {
     uint64_t scratch_from; /* the body's byte at which the scratch buffer begins */
     uint8_t *scratch;      /* LANE_PIECE bytes, borrowed; NULL in plaintext */
     bool complete;         /* the tag is made */
+    bool sums_after;       /* plaintext: what has left is summed, and the tag will be owed */
 } lane_writing;
 
 typedef struct lane {
@@ -81,6 +91,8 @@ typedef struct lane {
     list_link writes; /* WRITE commands not begun */
     lane_reading in;
     lane_writing out;
+    uint8_t owed[SEGMENT_TRAILER]; /* tag of the segment before: leaves first */
+    uint32_t owed_left;
     bool readable, writable; /* until the kernel says otherwise */
     bool segment_came;       /* in.segment is to be told */
     bool shut;               /* the engine wants it gone */
@@ -107,6 +119,9 @@ void lane_give_write(lane *l, lane_command *write);
 
 /* Moves what can be moved now, at most LANE_STEP each way. True: it could go on at once. */
 bool lane_step(lane *l, lane_tools *tools);
+
+/* Something has not left yet. */
+bool lane_has_writing(const lane *l);
 
 /* All its commands fail and are done; the scratch buffer goes back. */
 void lane_fail_all(lane *l, lane_tools *tools);

@@ -110,7 +110,7 @@ static void *write_all(void *argument)
         commands[i] = (lane_command){.kind = COMMAND_WRITE};
         list_push_back(&done, &commands[i].link);
     }
-    while (!l.ended && (moved < s->bytes || l.out.command != NULL || !list_empty(&l.writes))) {
+    while (!l.ended && (moved < s->bytes || lane_has_writing(&l))) {
         for (list_link *at; moved < s->bytes && (at = list_first(&done)) != NULL;) {
             list_remove(at);
             lane_command *w = CONTAINER_OF(at, lane_command, link);
