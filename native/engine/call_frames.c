@@ -137,6 +137,8 @@ applied call_got_reply(engine *e, uint64_t now, session *s, const frame *f)
     if (c->app == APP_OPEN && !keep_reply(c, f))
         return VIOLATION;
     c->proved = true;
+    if (!c->big)
+        e->small_at = now;
     call_end(e, now, c, CALL_ANSWERED, (status)f->status, RAN_YES);
     call_slot_over(e, now, c, WIRE_GOT_END);
     return APPLIED;

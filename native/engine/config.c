@@ -62,7 +62,7 @@ config config_default(void)
         .window_initial = 16,
         .window_max = 512,
         .segment_min = 16 * 1024,
-        .segment_max = 256 * 1024,
+        .segment_max = 1024 * 1024,
         .probes_per_second = 20000,
         .strangers = 256,
         .hellos_per_turn = 8,

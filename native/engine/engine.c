@@ -243,6 +243,11 @@ void engine_progress(engine *e, uint64_t now, uint32_t queued)
     e->progress_queued = queued;
 }
 
+uint64_t engine_small_at(const engine *e)
+{
+    return e->small_at;
+}
+
 /* ---- time ---- */
 
 typedef void (*expired)(engine *e, uint64_t now, timer *t);

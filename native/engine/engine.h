@@ -180,6 +180,10 @@ void engine_request_taken(engine *e, uint64_t now, uint64_t request);
 /* The application took events just now (L9); queued: requests it holds without having begun. */
 void engine_progress(engine *e, uint64_t now, uint32_t queued);
 
+/* When a call whose request and reply rode in packets was last answered, here or by the peer; 0:
+ * never. Who moves bulk may take its time when nobody makes such calls. */
+uint64_t engine_small_at(const engine *e);
+
 /* No new calls in or out; what was accepted is finished. engine_idle says when it is. */
 void engine_drain(engine *e, uint64_t now);
 bool engine_idle(const engine *e);

@@ -108,6 +108,8 @@ static void keep_answer(engine *e, serve *v, const uint8_t *body, size_t size)
 static void answer_small(engine *e, uint64_t now, serve *v, const reply_command *command)
 {
     serve_step(v, SERVE_REPLIED);
+    if (!v->big)
+        e->small_at = now;
     keep_answer(e, v, command->body, v->cancelled ? 0 : command->size);
     outbox_push(e, v->session, &v->reply);
     trace_answer(e, now, v, TRACE_REPLY_GIVEN);

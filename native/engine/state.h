@@ -62,6 +62,7 @@ struct engine {
     uint64_t counter; /* of our message 1s (K4) */
     uint64_t ranks;   /* sessions dialled so far (S6) */
     uint64_t kernel_drops;
+    uint64_t small_at;    /* ns: a call that was small both ways was last answered; 0: never */
     uint64_t progress_at; /* ns: the application last took events; 0: never */
     uint32_t progress_queued;
     uint32_t hellos_left; /* public-key operations left in this turn (K6) */

@@ -106,13 +106,14 @@ static void lane_begin_write(lane *l, lane_tools *tools)
 }
 
 /* K1, T6: each piece is read once when it is sealed, twice in plaintext (writev and sum). */
-static void lane_seal_piece(lane *l)
+static void lane_seal_piece(lane *l, const lane_tools *tools)
 {
     lane_writing *w = &l->out;
     const segment *s = &w->command->segment;
     if (w->sealed == w->sent && w->sealed < s->length) {
         uint64_t left = s->length - w->sealed;
-        uint64_t piece = left < LANE_PIECE ? left : LANE_PIECE;
+        uint64_t most = w->sums_after ? tools->step : LANE_PIECE;
+        uint64_t piece = left < most ? left : most;
         w->scratch_from = w->sealed;
         if (!w->sums_after)
             piece = lane_seal_range(l, w->sealed, piece);
@@ -236,7 +237,7 @@ static size_t lane_write_piece(lane *l, lane_tools *tools)
 {
     struct iovec ranges[LANE_RANGES + 3];
     uint64_t before = l->out.sent;
-    lane_seal_piece(l);
+    lane_seal_piece(l, tools);
     size_t sent = (size_t)lane_send(l, ranges, lane_gather(l, ranges));
     lane_count_sent(l, sent);
     if (l->out.sums_after)
@@ -252,7 +253,7 @@ static size_t lane_write_piece(lane *l, lane_tools *tools)
 static void lane_write(lane *l, lane_tools *tools)
 {
     size_t moved = 0;
-    while (l->writable && !l->ended && moved < LANE_STEP) {
+    while (l->writable && !l->ended && moved < tools->step) {
         if (l->prefix != NULL) {
             lane_write_prefix(l);
             continue;
@@ -340,7 +341,8 @@ static struct iovec lane_body_range(const lane *l, const lane_tools *tools)
 {
     const lane_command *c = l->in.command;
     uint64_t left = c->segment.length - l->in.have;
-    struct iovec range = {tools->sink, (size_t)(left < LANE_STEP ? left : LANE_STEP)};
+    uint64_t most = cipher_is_plain(l->receive) ? tools->step : LANE_PIECE;
+    struct iovec range = {tools->sink, (size_t)(left < most ? left : most)};
     uint64_t covered;
     if (c->memory != 0 && left > 0)
         memory_range(c->memory, c->segment.offset + l->in.have, range.iov_len, &range, 1, &covered);
@@ -384,7 +386,7 @@ static size_t lane_read_body(lane *l, lane_tools *tools)
 static void lane_read(lane *l, lane_tools *tools)
 {
     size_t moved = 0;
-    while (l->readable && !l->ended && moved < LANE_STEP && l->in.phase != LANE_WAIT) {
+    while (l->readable && !l->ended && moved < tools->step && l->in.phase != LANE_WAIT) {
         if (l->in.phase == LANE_HEAD)
             lane_read_head(l);
         else

@@ -36,8 +36,8 @@
 #include "seal/segment.h"
 
 enum {
-    LANE_STEP = 1 << 20,      /* bytes moved per direction before the next lane's turn (Rule 26) */
-    LANE_PIECE = 256 << 10,   /* bytes sealed at a time: small enough to stay in the cache */
+    LANE_STEP = 1 << 20,      /* most bytes per system call, and per direction and turn (Rule 26) */
+    LANE_PIECE = 256 << 10,   /* the same beside small calls, and most bytes sealed at a time */
     LANE_TOGETHER = 64 << 10, /* bytes of plaintext that leave with their tag, by one system call */
     LANE_RANGES = 60,         /* buffers per system call */
 };
@@ -102,6 +102,7 @@ typedef struct lane {
 
 /* What the lanes of one thread share. */
 typedef struct {
+    uint32_t step;   /* LANE_PIECE, or LANE_STEP while nobody makes small calls */
     uint64_t read;   /* bytes of bodies, since somebody set it to 0 */
     uint8_t *sink;   /* LANE_STEP bytes for bodies nobody wants (T2) */
     uint8_t *spare;  /* a chain of scratch buffers, by their first bytes */

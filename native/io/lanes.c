@@ -35,7 +35,7 @@ bool lanes_open(lanes *s, lane_keys *keys, uint32_t lanes_most)
         s->free_keys = &keys[i];
     }
     s->commands = calloc(LANES_COMMANDS, sizeof *s->commands);
-    s->tools = (lane_tools){.sink = malloc(LANE_STEP), .done = &s->done};
+    s->tools = (lane_tools){.step = LANE_PIECE, .sink = malloc(LANE_STEP), .done = &s->done};
     s->epfd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->commands == NULL || s->tools.sink == NULL || !lanes_watch_wake(s))
@@ -246,9 +246,19 @@ static void lane_bury(lanes *s, lane *l)
     free(l);
 }
 
+/* A piece of 1 MiB takes a fifth less of a CPU than four of 256 KiB: fewer wake-ups of the reader,
+ * fewer packets that are not full. But the CPU is not to be had meanwhile, for 0.2 ms on loopback.
+ * So the large ones are for when nobody makes small calls. */
+static uint32_t lanes_choose_step(const engine *e, uint64_t now)
+{
+    uint64_t small = engine_small_at(e);
+    return small == 0 || now - small > LANES_ALONE ? LANE_STEP : LANE_PIECE;
+}
+
 /* Order matters: what was done, then what came, then the end, then that nothing follows. */
 void lanes_tell(lanes *s, engine *e, uint64_t now, void (*gone)(void *, uint32_t), void *context)
 {
+    s->tools.step = lanes_choose_step(e, now);
     lanes_take_in(s); /* nothing in the inbox may outlive the lane it is for */
     lanes_tell_done(s, e, now);
     for (list_link *at; (at = list_first(&s->news)) != NULL;) {

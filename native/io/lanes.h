@@ -29,6 +29,7 @@ enum {
     LANES_TAG_MOST = 16, /* epoll data below this are not lanes but the thread's own business */
 };
 
+#define LANES_ALONE       (100 * NS_PER_MS) /* without a small call: large pieces */
 #define LANES_STREAM_TIME (400 * NS_PER_US)
 #define LANES_NAP         (50 * NS_PER_US)
 

@@ -25,7 +25,7 @@
 #include "io/pool.h"
 #include "io/tcp.h"
 
-enum { PARTS = 37, SEGMENT_MOST = 256 << 10 };
+enum { PARTS = 37, SEGMENT_MOST = LANE_STEP };
 
 typedef struct {
     int fd;
@@ -97,7 +97,9 @@ static void *write_all(void *argument)
     uint8_t seed[RANDOM_SEED_SIZE] = {(uint8_t)s->seed};
     random_init(&chance, seed);
     list_init(&done);
-    lane_tools tools = {.sink = malloc(LANE_STEP), .done = &done};
+    lane_tools tools = {.step = s->seed % 2 != 0 ? LANE_STEP : LANE_PIECE,
+                        .sink = malloc(LANE_STEP),
+                        .done = &done};
     lane_command commands[8];
     uint64_t given = 0, moved = 0;
     lane_init(&l, 1, s->fd);
@@ -163,7 +165,9 @@ static void *read_all(void *argument)
     lane_cipher c, unused;
     list_link done;
     list_init(&done);
-    lane_tools tools = {.sink = malloc(LANE_STEP), .done = &done};
+    lane_tools tools = {.step = s->seed % 2 != 0 ? LANE_STEP : LANE_PIECE,
+                        .sink = malloc(LANE_STEP),
+                        .done = &done};
     block *target = pool_take((size_t)s->source->size);
     lane_command command = {.kind = COMMAND_READ};
     lane_init(&l, 1, s->fd);
@@ -251,7 +255,7 @@ static bool run(uint64_t seed, cipher kind, uint64_t megabytes, bool flip)
     uint64_t size;
     int near[2], far[2];
     side out = {.seed = seed, .kind = kind, .bytes = megabytes << 20, .flip = flip};
-    out.source = message_make(&size);
+    out.source = message_make(&size); /* the steps of lane.h take turns, by seed */
     pthread_t threads[3];
     connect_pair(&near[0], &near[1]);
     side in = out;

@@ -32,6 +32,24 @@ def received(pair: LanePair, size: int) -> bool:
     return pair.b.counter("bulk_bytes_received") > size
 
 
+def test_when_small_calls_were_made_is_known_and_big_ones_do_not_count(engine: Engine) -> None:
+    """Rule 26: whoever moves bulk does so in large pieces while nobody makes small calls."""
+    pair = with_a_lane(engine)
+
+    def small_at() -> list[int]:
+        return [engine.lib.engine_small_at(node.at) for node in (pair.a, pair.b)]
+
+    assert small_at() == [0, 0]
+    small = pair.a.call("echo")
+    pair.run_until(lambda: small.done)
+    before = small_at()
+    assert 0 not in before
+    big = pair.a.call_big(50_000)
+    pair.run_until(lambda: big.done)
+    assert small_at() == before
+    pair.settle()
+
+
 @pytest.mark.parametrize("size", [2_000, 16 * KIB, 200_000])
 def test_a_big_request_arrives_whole(engine: Engine, size: int) -> None:
     pair = LanePair(engine)
