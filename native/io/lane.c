@@ -42,7 +42,7 @@ static uint8_t *scratch_borrow(lane_tools *tools)
 {
     uint8_t *scratch = tools->spare;
     if (scratch == NULL)
-        return malloc(LANE_PIECE);
+        return malloc(LANE_SEALED);
     memcpy(&tools->spare, scratch, sizeof tools->spare);
     return scratch;
 }
@@ -105,15 +105,20 @@ static void lane_begin_write(lane *l, lane_tools *tools)
     segment_protect_header(l->send, &l->out.command->segment, l->out.head);
 }
 
+/* How much moves by one system call. */
+static uint64_t piece_of(bool sealed, uint64_t left, const lane_tools *tools)
+{
+    uint64_t most = sealed && tools->step > LANE_SEALED ? LANE_SEALED : tools->step;
+    return left < most ? left : most;
+}
+
 /* K1, T6: each piece is read once when it is sealed, twice in plaintext (writev and sum). */
 static void lane_seal_piece(lane *l, const lane_tools *tools)
 {
     lane_writing *w = &l->out;
     const segment *s = &w->command->segment;
     if (w->sealed == w->sent && w->sealed < s->length) {
-        uint64_t left = s->length - w->sealed;
-        uint64_t most = w->sums_after ? tools->step : LANE_PIECE;
-        uint64_t piece = left < most ? left : most;
+        uint64_t piece = piece_of(w->scratch != NULL, s->length - w->sealed, tools);
         w->scratch_from = w->sealed;
         if (!w->sums_after)
             piece = lane_seal_range(l, w->sealed, piece);
@@ -341,8 +346,7 @@ static struct iovec lane_body_range(const lane *l, const lane_tools *tools)
 {
     const lane_command *c = l->in.command;
     uint64_t left = c->segment.length - l->in.have;
-    uint64_t most = cipher_is_plain(l->receive) ? tools->step : LANE_PIECE;
-    struct iovec range = {tools->sink, (size_t)(left < most ? left : most)};
+    struct iovec range = {tools->sink, (size_t)piece_of(!cipher_is_plain(l->receive), left, tools)};
     uint64_t covered;
     if (c->memory != 0 && left > 0)
         memory_range(c->memory, c->segment.offset + l->in.have, range.iov_len, &range, 1, &covered);

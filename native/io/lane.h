@@ -37,7 +37,8 @@
 
 enum {
     LANE_STEP = 1 << 20,      /* most bytes per system call, and per direction and turn (Rule 26) */
-    LANE_PIECE = 256 << 10,   /* the same beside small calls, and most bytes sealed at a time */
+    LANE_PIECE = 256 << 10,   /* the same beside small calls */
+    LANE_SEALED = 512 << 10,  /* most bytes sealed at a time: they stay in the cache */
     LANE_TOGETHER = 64 << 10, /* bytes of plaintext that leave with their tag, by one system call */
     LANE_RANGES = 60,         /* buffers per system call */
 };
@@ -74,7 +75,7 @@ typedef struct {
     uint32_t head_sent, trailer_sent;
     uint64_t sealed, sent; /* bytes of the body */
     uint64_t scratch_from; /* the body's byte at which the scratch buffer begins */
-    uint8_t *scratch;      /* LANE_PIECE bytes, borrowed; NULL in plaintext */
+    uint8_t *scratch;      /* LANE_SEALED bytes, borrowed; NULL in plaintext */
     bool complete;         /* the tag is made */
     bool sums_after;       /* plaintext: what has left is summed, and the tag will be owed */
 } lane_writing;
