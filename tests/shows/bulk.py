@@ -12,6 +12,9 @@ from tests.shows.bench import Measured, Relay, caller, server
 
 MIB = 1 << 20
 CHUNK = 4 * MIB
+# What may be under way and not verified: two segments, and the kernel's buffers of both halves of
+# the relayed connection. Who began anew would send half of the message again with each cut.
+WINDOW = 16 * MIB
 
 
 async def sizes(*, full: bool) -> AsyncIterator[Measured]:
@@ -43,7 +46,7 @@ async def cuts(*, full: bool) -> AsyncIterator[Measured]:
             peer = node.peer(relay.far)
             await peer.call("echo", 0)
             began = time.monotonic()
-            relay.streams.cut_bytes = total // wanted
+            relay.streams.cut_bytes = total * 9 // (wanted * 10)  # some fall on an idle lane
             assert await peer.call("store", data, timeout=600) == total
             took = time.monotonic() - began
             relay.streams.cut_bytes = 0
@@ -53,8 +56,10 @@ async def cuts(*, full: bool) -> AsyncIterator[Measured]:
             yield Measured(
                 f"{total / MIB:g} MiB while lanes are cut {cut} times",
                 f"digest {'equal' if same else 'DIFFERS'}, {total / took / 1e9:.2f} GB/s",
-                met=same and cut >= wanted * 0.9,
+                met=same and cut >= wanted,
             )
             yield Measured(
-                "sent again per cut", f"{again / max(1, cut) / 1024:.0f} KiB", met=again < total
+                "sent again per cut",
+                f"{again / max(1, cut) / 1024:.0f} KiB",
+                met=again < WINDOW * cut,
             )
