@@ -82,6 +82,27 @@ def test_published_vector() -> None:
         assert ours == ciphertext
 
 
+def test_who_learns_the_cluster_key_later_opens_message_1_and_no_more() -> None:
+    """K3: with key and recording he has all of the dialler's state but the ephemeral key."""
+    dialler, acceptor = begun(), begun()
+    first = written(dialler, 0, b"parameters")
+    assert read(acceptor, 0, first) == b"parameters"
+    second = written(acceptor, 1, b"answer")
+    recorder = begun()
+    assert read(recorder, 0, first) == b"parameters"
+    assert bytes(recorder.chain) == bytes(dialler.chain)
+    assert bytes(recorder.hash) == bytes(dialler.hash)
+
+    def opened_with(private: bytes) -> bytes | None:
+        guess = ffi.new("noise *", recorder[0])
+        guess.public, guess.private = dialler.public, private
+        return read(guess, 1, second)
+
+    for private in (bytes(31) + b"\1", PSK, bytes(dialler.chain), bytes(dialler.hash)):
+        assert opened_with(private) is None
+    assert opened_with(EPHEMERALS[0]) == b"answer"  # nothing else was missing
+
+
 class SymmetricState:
     """Noise's, over the primitives of aead.h and any of its ciphers.
 
