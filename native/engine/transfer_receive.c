@@ -66,22 +66,23 @@ static void say_along(engine *e, uint64_t now, transfer *t)
     timer_arm(&e->timers, &t->timer, time_after(now, RIDE_AFTER));
 }
 
-/* A GRANTED is in no hurry while the lane has enough to do. */
+static bool word_waits(const transfer *t)
+{
+    return t->word.place == MESSAGE_QUEUED;
+}
+
+/* A GRANTED is in no hurry while the lane has enough to do, by what was told already. */
 static bool much_is_coming(const session *s, const transfer *but)
 {
     uint32_t count = 0;
     for (list_link *at = list_first(&s->transfers); at != NULL; at = list_next(&s->transfers, at)) {
         const transfer *t = CONTAINER_OF(at, transfer, at);
-        count += t != but && t->state == RECEIVE_ACTIVE && t->lane_class == 2;
+        bool coming = t->state == RECEIVE_ACTIVE && t->lane_class == 2 && !word_waits(t);
+        count += t != but && coming;
         if (count >= COMING_MIN)
             return true;
     }
     return false;
-}
-
-static bool word_waits(const transfer *t)
-{
-    return t->word.place == MESSAGE_QUEUED;
 }
 
 /* One less is under way: those that were not in a hurry may be now. */

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from tests.helpers import Request
 
 KIB = 1024
-SEGMENTS_750K = {"segment_min": 750_000, "segment_max": 750_000}
+ROOMY = {
+    "transfers": 64,
+    "transfer_slots": 16,
+    "transfer_slots_max": 16,
+    "calls": 32,
+    "serves": 32,
+    "max_message": 4_000_000,
+    "request_credit": 16_000_000,
+    "segment_min": 750_000,
+    "segment_max": 750_000,
+}
 
 
 def with_a_lane(engine: Engine) -> LanePair:
@@ -25,6 +35,11 @@ def with_a_lane(engine: Engine) -> LanePair:
     first = pair.a.call_big(20_000)
     pair.run_until(lambda: first.done)
     return pair
+
+
+def roomy(engine: Engine) -> LanePair:
+    """Both have room for many large messages at once, and move them in large segments."""
+    return LanePair(engine, a=ROOMY, b=ROOMY)
 
 
 def received(pair: LanePair, size: int) -> bool:
@@ -346,9 +361,7 @@ def test_grants_ride_while_the_lane_has_enough_to_do(
     engine: Engine, at_once: int, most: float
 ) -> None:
     """T4: words of several travel together, some of them positions; a single one does not wait."""
-    room = {"transfers": 64, "transfer_slots": 16, "transfer_slots_max": 16, "calls": 32}
-    size = {"max_message": 4_000_000, "request_credit": 16_000_000}
-    pair = LanePair(engine, **{name: {**room, **size, **SEGMENTS_750K} for name in "ab"})
+    pair = roomy(engine)
     pair.b.handler = lambda request: request.reply(b"")
     calls = [pair.a.call_big(1_500_000) for _ in range(at_once)]
     before = 0
@@ -359,4 +372,21 @@ def test_grants_ride_while_the_lane_has_enough_to_do(
         calls.append(pair.a.call_big(1_500_000))
     assert pair.b.counter("packets_sent") - before <= 20 * most
     pair.run_until(lambda: all(call.done for call in calls))
+    pair.settle()
+
+
+def test_grants_that_wait_do_not_count_as_work_for_the_lane(engine: Engine) -> None:
+    """T4: handlers are slow, so nothing takes words along; the lane is not left idle for that."""
+    pair = roomy(engine)
+    pair.b.handler = None
+    pair.write_takes = MS // 100
+    first = [pair.a.call_big(1_500_000) for _ in range(2)]
+    pair.run_until(lambda: len(pair.b.told) == 2)
+    began = pair.now
+    calls = [pair.a.call_big(1_500_000) for _ in range(6)]
+    pair.run_until(lambda: len(pair.b.told) == 8)
+    assert pair.now - began <= 17 * MS  # of the model's clock; 19 with pauses
+    for request in pair.b.told:
+        request.reply(b"")
+    pair.run_until(lambda: all(call.done for call in first + calls))
     pair.settle()
