@@ -117,20 +117,21 @@ void draft_drop(draft *d)
         PyBuffer_Release(&d->views[--d->count]);
 }
 
-static void put_count(draft *d, Py_ssize_t count)
+/* The items of a tuple or a list, got by its own function. */
+static bool items_write(draft *d, PyObject *given, Py_ssize_t count,
+                        PyObject *(*get)(PyObject *, Py_ssize_t))
 {
     d->w.ok = count <= ARGUMENTS_MOST;
     put_number(&d->w, (uint8_t)(0x90 | (count & 0x0f)), 0, 0);
+    for (Py_ssize_t i = 0; d->w.ok && i < count; i++)
+        item_write(d, get(given, i));
+    return draft_end(d);
 }
 
 bool draft_arguments(draft *d, PyObject *packs, PyObject *tuple)
 {
-    Py_ssize_t count = PyTuple_Size(tuple);
     draft_begin(d, packs);
-    put_count(d, count);
-    for (Py_ssize_t i = 0; d->w.ok && i < count; i++)
-        item_write(d, PyTuple_GetItem(tuple, i));
-    return draft_end(d);
+    return items_write(d, tuple, PyTuple_Size(tuple), PyTuple_GetItem);
 }
 
 bool draft_value(draft *d, PyObject *packs, PyObject *value)
@@ -138,13 +139,8 @@ bool draft_value(draft *d, PyObject *packs, PyObject *value)
     if (PyTuple_CheckExact(value))
         return draft_arguments(d, packs, value);
     draft_begin(d, packs);
-    if (!PyList_CheckExact(value)) {
-        item_write(d, value);
-        return draft_end(d);
-    }
-    Py_ssize_t count = PyList_Size(value);
-    put_count(d, count);
-    for (Py_ssize_t i = 0; d->w.ok && i < count; i++)
-        item_write(d, PyList_GetItem(value, i));
+    if (PyList_CheckExact(value))
+        return items_write(d, value, PyList_Size(value), PyList_GetItem);
+    item_write(d, value);
     return draft_end(d);
 }

@@ -191,21 +191,27 @@ static bool count_take(message *m, Py_ssize_t *count)
     return true;
 }
 
+/* The next values, in what `made` is: a tuple or a list, set by its own function. */
+static PyObject *items_read(message *m, PyObject *made, Py_ssize_t count,
+                            int (*set)(PyObject *, Py_ssize_t, PyObject *))
+{
+    for (Py_ssize_t i = 0; made != NULL && i < count; i++) {
+        PyObject *value = item_read(m);
+        if (value != NULL)
+            set(made, i, value);
+        else
+            Py_CLEAR(made);
+    }
+    return made;
+}
+
 PyObject *received_arguments(const received_message *r)
 {
     message m;
     Py_ssize_t count;
     if (!message_open(&m, r) || !count_take(&m, &count))
         return NULL;
-    PyObject *tuple = PyTuple_New(count);
-    for (Py_ssize_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *value = item_read(&m);
-        if (value != NULL)
-            PyTuple_SetItem(tuple, i, value);
-        else
-            Py_CLEAR(tuple);
-    }
-    return message_close(&m, tuple);
+    return message_close(&m, items_read(&m, PyTuple_New(count), count, PyTuple_SetItem));
 }
 
 PyObject *received_value(const received_message *r)
@@ -216,15 +222,7 @@ PyObject *received_value(const received_message *r)
         return NULL;
     if (r->memory == NULL || !count_take(&m, &count))
         return message_close(&m, item_read(&m));
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
-        PyObject *value = item_read(&m);
-        if (value != NULL)
-            PyList_SetItem(list, i, value);
-        else
-            Py_CLEAR(list);
-    }
-    return message_close(&m, list);
+    return message_close(&m, items_read(&m, PyList_New(count), count, PyList_SetItem));
 }
 
 /* ---- as an object ---- */

@@ -112,7 +112,7 @@ static bool link_is_crowded(link_object *link, bool *crowded)
 static bool queued_of(const link_object *link, uint32_t *queued)
 {
     *queued = 0;
-    if (link->pool == NULL || link->pool == Py_None)
+    if (link->pool == NULL)
         return true;
     PyObject *waiting = PyObject_CallMethod(link->pool, "waiting", NULL);
     if (waiting == NULL)
@@ -122,9 +122,16 @@ static bool queued_of(const link_object *link, uint32_t *queued)
     return true;
 }
 
-static bool tell(PyObject *owner, const char *method)
+/* What of a turn's end is Python's: the core has stopped, or its ring has room again. */
+static bool turn_tell(const link_object *link, PyObject *owner, int ready)
 {
-    PyObject *done = PyObject_CallMethod(owner, method, NULL);
+    PyObject *done;
+    if (ready < 0)
+        done = PyObject_CallMethod(owner, "_broken", "(i)", ready);
+    else if (PyObject_Size(link->unsent) > 0)
+        done = PyObject_CallMethod(owner, "_send_again", NULL);
+    else
+        return true;
     Py_XDECREF(done);
     return done != NULL;
 }
@@ -140,14 +147,7 @@ static bool turn_run(link_object *link, PyObject *owner)
     int ready = RUDP_CLOSED;
     if (!link_resume(link) || !rounds_run(link, &p, &ready))
         return false;
-    if (link->core == NULL)
-        return true;
-    if (ready < 0) {
-        PyObject *done = PyObject_CallMethod(owner, "_broken", "(i)", ready);
-        Py_XDECREF(done);
-        return done != NULL;
-    }
-    return PyObject_Size(link->unsent) == 0 || tell(owner, "_send_again");
+    return link->core == NULL || turn_tell(link, owner, ready);
 }
 
 /* What was read is given back after the tasks it woke have submitted: that is a flush as well. */
