@@ -115,6 +115,7 @@ struct rudp_node {
     _Atomic uint32_t queued;         /* what the reader said last (L9) */
     _Atomic uintptr_t reader_thread; /* pthread_self of who ran rudp_turn or rudp_events_wait */
     atomic_bool submitted;           /* something, since the reader's last turn */
+    atomic_bool coming;              /* bytes that left already, to whoever lingers (Rule 15) */
     atomic_bool progressed;          /* the reader took events since the engine was told */
     bool reading;                    /* under the lock: this turn's runner is the reader (Rule 8) */
     bool ring_later;                 /* under the lock: the bell rings when the lock is free */

@@ -54,6 +54,8 @@ static void turn_work(node *n, void *argument)
     submissions_take(n, now);
     events_report_released(n, now);
     loop_turn(&n->loop, now, *kind);
+    if (engine_coming(n->engine))
+        atomic_store_explicit(&n->coming, true, memory_order_relaxed);
     events_report_released(n, now);
 }
 

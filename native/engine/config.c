@@ -53,7 +53,7 @@ config config_default(void)
         .request_credit = 1024 * MIB,
         .reply_credit = 1024 * MIB,
         .eager_credit = 256 * MIB,
-        .eager_share = 64 * 1024,
+        .eager_share = 256 * 1024,
         .max_message = 4096 * MIB,
         .call_slots = 64,
         .call_slots_max = 4096,

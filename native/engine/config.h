@@ -22,7 +22,7 @@ typedef struct {
     uint64_t request_credit; /* bytes of big requests being received or not yet handled (A1, A3) */
     uint64_t reply_credit;   /* bytes of big replies likewise */
     uint64_t eager_credit;   /* bytes of all promises to take messages at once (A1); 0: none */
-    uint32_t eager_share;    /* bytes of one session's: also the largest such message, 64 KiB */
+    uint32_t eager_share;    /* bytes of one session's: also the largest such message, 256 KiB */
     uint64_t max_message;    /* bytes of one message, in or out (A1) */
 
     /* Slots per session (C1). */

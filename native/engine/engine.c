@@ -243,6 +243,13 @@ void engine_progress(engine *e, uint64_t now, uint32_t queued)
     e->progress_queued = queued;
 }
 
+bool engine_coming(engine *e)
+{
+    bool coming = e->coming;
+    e->coming = false;
+    return coming;
+}
+
 uint64_t engine_small_at(const engine *e)
 {
     return e->small_at;

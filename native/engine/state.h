@@ -114,6 +114,7 @@ struct engine {
     slots transfer_slots;
     list_link leaving;    /* transfers whose session is gone but whose operations are not */
     list_link allocs;     /* transfers with an ALLOC due, by `waiting` */
+    bool coming;          /* an eager message was announced, and none has come since */
     bool transfers_short; /* somebody found the table full and must be told when it is not */
     credit_pool pools[CREDIT_POOLS];
     uint64_t eager_promised; /* bytes, the sum of sessions' eager_told: at most that pool's limit */

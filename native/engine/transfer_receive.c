@@ -141,9 +141,9 @@ static void end(engine *e, uint64_t now, transfer *t, transfer_word word, status
     traced->slot = t->slot;
     traced->sequence = t->sequence;
     traced->detail = (uint32_t)why;
-    /* A quick handler's reply follows. An eager one's sender gets its credit back by this (A1). */
+    /* A quick handler's reply follows, and so does the credit of an eager one (A1). */
     bool reply_follows = word == TRANSFER_COMPLETE && t->what == CARRIES_REQUEST && t->position > 0;
-    if (reply_follows && !t->eager)
+    if (reply_follows)
         say_along(e, now, t);
     else
         say(e, t);
@@ -184,6 +184,7 @@ static void complete(engine *e, uint64_t now, transfer *t)
     transfer_input_apply(t, DO_LEAVE);
     end(e, now, t, TRANSFER_COMPLETE, STATUS_OK);
     e->counters.transfers_received++;
+    e->coming = false;
     if (c != NULL)
         call_reply_complete(e, now, c, memory, t->total); /* takes status and credit from here */
     if (v != NULL)
@@ -306,8 +307,10 @@ void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result
     transfer_input_apply(t, DO_FILL);
     t->word_state = t->missed ? TRANSFER_AGAIN : TRANSFER_GRANTED;
     trace_add(&e->trace, now, TRACE_TRANSFER_GRANT, t->session->index)->slot = t->slot;
-    if (t->eager && !t->missed && t->lane == 0)
-        return; /* the bytes are on their way already (A1) */
+    if (t->eager && !t->missed && t->lane == 0) {
+        e->coming = true; /* the bytes are on their way already (A1) */
+        return;
+    }
     if (t->lane == 0 && t->lane_class == 2 && much_is_coming(t->session, t))
         say_along(e, now, t);
     else

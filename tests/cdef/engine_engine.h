@@ -155,6 +155,7 @@ void engine_refuse(engine *e, uint64_t now, uint64_t request, status why);
 void engine_request_taken(engine *e, uint64_t now, uint64_t request);
 void engine_progress(engine *e, uint64_t now, uint32_t queued);
 uint64_t engine_small_at(const engine *e);
+bool engine_coming(engine *e);
 void engine_drain(engine *e, uint64_t now);
 bool engine_idle(const engine *e);
 void engine_close(engine *e, uint64_t now);

@@ -48,6 +48,35 @@ def test_offer_and_bytes_leave_in_one_turn(engine: Engine, size: int) -> None:
     assert pair.a.counter("bulk_bytes_again") == 0
 
 
+def test_a_quick_reply_takes_the_completion_along(engine: Engine) -> None:
+    """T4, A1: credit comes back with the reply, in one packet, and the next message goes too."""
+    pair = eager_pair(engine)
+    before = pair.b.counter("packets_sent")
+    for _ in range(3):
+        call = pair.a.call_big(SHARE)
+        pair.run_until(lambda call=call: call.done)  # type: ignore[misc]
+    assert pair.b.counter("packets_sent") - before == 3
+    assert pair.a.counter("transfers_eager") == 3
+    pair.settle()
+
+
+def test_bytes_that_left_with_their_offer_are_expected(engine: Engine) -> None:
+    """A1: between the OFFER and its bytes, and told once."""
+    pair = eager_pair(engine)
+    pair.write_takes = MS
+    expected: list[bool] = []
+    call = pair.a.call_big(8 * KIB)
+
+    def done() -> bool:
+        expected.append(bool(engine.lib.engine_coming(pair.b.at)))
+        return call.done
+
+    pair.run_until(done)
+    assert expected.count(True) == 1
+    assert not engine.lib.engine_coming(pair.b.at)
+    pair.settle()
+
+
 def test_a_reply_goes_eagerly_too(engine: Engine) -> None:
     pair = eager_pair(engine)
     pair.b.handler = lambda request: pair.b.reply_big(request, len(request.body))
