@@ -195,7 +195,7 @@ static void node_init(node *n, const rudp_options *o)
     events_open(n);
     n->config = config_from(o);
     n->core_fd = n->bell.fd = n->kick.fd = -1;
-    n->lanes.epfd = n->lanes.wake_fd = -1;
+    n->lanes.streams.epfd = n->lanes.wake_fd = -1;
     n->loop.udp.fd = n->loop.timer_fd = -1;
     n->loop.connections.epfd = n->loop.connections.listener = -1;
 }
@@ -373,7 +373,7 @@ int rudp_forget(rudp_node *n)
                        n->loop.timer_fd,
                        n->loop.connections.epfd,
                        n->loop.connections.listener,
-                       n->lanes.epfd,
+                       n->lanes.streams.epfd,
                        n->lanes.wake_fd,
                        n->core_fd,
                        n->bell.fd,

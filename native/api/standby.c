@@ -56,7 +56,7 @@ static bool standby_watch(node *n, int operation, uint32_t events)
     bool ok = true;
     for (uint32_t i = 0; i < 3; i++) {
         struct epoll_event watch = {.events = events, .data.u64 = TAG_UDP + i};
-        ok &= epoll_ctl(n->lanes.epfd, operation, fds[i], &watch) == 0;
+        ok &= epoll_ctl(n->lanes.streams.epfd, operation, fds[i], &watch) == 0;
     }
     return ok;
 }
@@ -186,7 +186,8 @@ static void lanes_work(node *n, void *argument)
     (void)argument;
     uint64_t now = loop_now(&n->loop);
     submissions_take(n, now);
-    lanes_tell(&n->lanes, n->engine, now, connections_lane_gone, &n->loop.connections);
+    lanes_owner owner = connections_own(&n->loop.connections);
+    lanes_tell(&n->lanes, n->engine, now, &owner);
     loop_turn(&n->loop, now, TURN_OUT);
     lanes_take_in(&n->lanes);
 }

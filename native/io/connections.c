@@ -22,7 +22,7 @@ bool connections_open(connections *c, engine *e, lanes *s, int listener, uint32_
     size_t free_size = (indices_size(most) + 15) & ~(size_t)15;
     c->table = calloc(most, sizeof *c->table);
     c->memory = malloc(free_size + map_size(most));
-    c->epfd = epoll_create1(EPOLL_CLOEXEC);
+    c->epfd = s->quick.epfd = epoll_create1(EPOLL_CLOEXEC);
     if (c->table == NULL || c->memory == NULL || c->epfd < 0)
         return false;
     indices_init(&c->free, c->memory, most, true);
@@ -213,6 +213,8 @@ static void carrier_hear(connections *c, uint64_t now, carrier *n, uint32_t even
         carrier_dialled(c, now, n);
         return;
     }
+    if (n->state == CARRIER_LANE)
+        lanes_hear(c->lanes, n->lane, events);
     if (n->state != CARRIER_PACKETS)
         return;
     uint32_t id = n->id;
@@ -326,15 +328,22 @@ void connections_bulk(connections *c, uint64_t now, const action *a)
     if (n == NULL)
         return;
     ENSURE(n->state == CARRIER_PACKETS);
-    uint8_t *prefix = n->unsent_size > 0 ? n->unsent : NULL;
-    lane *l = lanes_join(c->lanes, n->id, n->fd, a->send, a->receive, prefix, n->unsent_size);
+    carrier_leave_set(c, n);
+    lane_start start = {.connection = n->id,
+                        .fd = n->fd,
+                        .streams = a->lane_class > 1,
+                        .name = {.u64 = (uint64_t)(n - c->table)},
+                        .send = a->send,
+                        .receive = a->receive,
+                        .prefix = n->unsent_size > 0 ? n->unsent : NULL,
+                        .prefix_size = n->unsent_size};
+    lane *l = lanes_join(c->lanes, &start);
     if (l == NULL) {
         carrier_end(c, now, n, CONNECTION_BROKE);
         return;
     }
-    carrier_leave_set(c, n);
     carrier_leave_lists(n);
-    if (prefix == NULL)
+    if (start.prefix == NULL)
         free(n->unsent);
     n->unsent = NULL;
     n->unsent_size = 0;
@@ -349,16 +358,18 @@ void connections_move(connections *c, uint64_t now, const action *a)
         engine_done(c->engine, now, a->token, DONE_FAILED, 0);
         return;
     }
-    if (a->kind == ACTION_WRITE)
-        lanes_write(c->lanes, n->lane, a);
-    else
-        lanes_read(c->lanes, n->lane, a);
+    lanes_move(c->lanes, n->lane, now, a);
 }
 
-void connections_lane_gone(void *context, uint32_t id)
+static void connections_lane_gone(void *context, uint32_t id)
 {
     connections *c = context;
     carrier *n = carrier_find(c, id);
     ENSURE(n != NULL && n->state == CARRIER_LANE);
     carrier_forget(c, n);
+}
+
+lanes_owner connections_own(connections *c)
+{
+    return (lanes_owner){.context = c, .gone = connections_lane_gone};
 }

@@ -1,11 +1,11 @@
 /* connections.h - "which TCP connections carry packets, and what waits on them?"
  *
- *   DIALLING --writable--> PACKETS --BULK--> LANE (the bytes are the lane thread's from here)
+ *   DIALLING --writable--> PACKETS --BULK--> LANE (the bytes are for lanes.h from here)
  *   accepted ------------> PACKETS
  *
- * Everything here happens under the engine's lock, in turns; only lanes are moved elsewhere. The
- * descriptors that turns look after (listener, dialling, packets) lie in one epoll set of their
- * own, whose descriptor stands in the loop's: one thing to look at, and seldom.
+ * Everything here happens under the engine's lock, in turns. The descriptors that turns look after
+ * (listener, dialling, packets, quick lanes) lie in one epoll set of their own, whose descriptor
+ * stands in the loop's: one thing to look at, and seldom.
  *
  * A PUT joins the bytes that wait; all of them leave by one write at the end of the turn. What the
  * kernel does not take stays, and the engine knows how much that is (engine_unsent).
@@ -78,7 +78,7 @@ void connections_bulk(connections *c, uint64_t now, const action *a);
 /* WRITE and READ. */
 void connections_move(connections *c, uint64_t now, const action *a);
 
-/* A lane is no more; its descriptor is closed by the lane. */
-void connections_lane_gone(void *c, uint32_t id);
+/* Hears when a lane is no more; its descriptor is closed by the lane. */
+lanes_owner connections_own(connections *c);
 
 #endif

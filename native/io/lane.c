@@ -44,16 +44,23 @@ static uint8_t *scratch_borrow(lane_tools *tools)
     if (scratch == NULL)
         return malloc(LANE_SEALED);
     memcpy(&tools->spare, scratch, sizeof tools->spare);
+    tools->spares--;
     return scratch;
 }
 
 static void scratch_return(lane_writing *w, lane_tools *tools)
 {
-    if (w->scratch == NULL)
-        return;
-    memcpy(w->scratch, &tools->spare, sizeof tools->spare);
-    tools->spare = w->scratch;
+    uint8_t *scratch = w->scratch;
     w->scratch = NULL;
+    if (scratch == NULL)
+        return;
+    if (tools->spares == LANE_SPARES) {
+        free(scratch);
+        return;
+    }
+    memcpy(scratch, &tools->spare, sizeof tools->spare);
+    tools->spare = scratch;
+    tools->spares++;
 }
 
 void lane_tools_free(lane_tools *tools)
@@ -101,7 +108,7 @@ static void lane_begin_write(lane *l, lane_tools *tools)
             return;
         }
     }
-    l->out.sums_after = cipher_is_plain(l->send) && l->out.command->segment.length > LANE_TOGETHER;
+    l->out.sums_after = cipher_is_plain(l->send) && l->out.command->segment.length > LANE_SHORT;
     segment_protect_header(l->send, &l->out.command->segment, l->out.head);
 }
 
@@ -272,7 +279,9 @@ static void lane_write(lane *l, lane_tools *tools)
                 lane_write_owed(l);
             return;
         }
-        moved += lane_write_piece(l, tools);
+        size_t sent = lane_write_piece(l, tools);
+        moved += sent;
+        tools->wrote += sent;
     }
 }
 
@@ -424,6 +433,12 @@ bool lane_has_writing(const lane *l)
 {
     return l->prefix != NULL || l->owed_left > 0 || l->out.command != NULL ||
            !list_empty(&l->writes);
+}
+
+bool lane_is_quiet(const lane *l)
+{
+    return l->in.phase == LANE_HEAD && l->in.head_have == 0 && !l->segment_came &&
+           !lane_has_writing(l) && !l->ended && !l->shut;
 }
 
 bool lane_step(lane *l, lane_tools *tools)

@@ -7,9 +7,10 @@
  *
  *   writing    [head][piece of the body, sealed just before][tag]   then the next command
  *
- * A lane belongs to one thread, and so do its two ciphers (K1). The engine says by commands which
- * range of which memory is the next segment and where an arrived one goes; what has happened is
- * left in the command and in the lane, for the engine's next look (lanes.h).
+ * A lane belongs to one set of lanes (lane_set.h), and with it to the turn or to the C thread; so
+ * do its two ciphers (K1). The engine says by commands which range of which memory is the next
+ * segment and where an arrived one goes; what has happened is left in the command and in the lane,
+ * for the engine's next look (lanes.h).
  *
  * Plaintext goes by writev straight from the application's memory; sealed bytes are made piece by
  * piece in a scratch buffer that the lane borrows while a segment is under way. A segment that was
@@ -30,17 +31,19 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
 #include "base/list.h"
 #include "engine/engine.h"
 #include "seal/segment.h"
 
 enum {
-    LANE_STEP = 1 << 20,      /* most bytes per system call, and per direction and turn (Rule 26) */
-    LANE_PIECE = 256 << 10,   /* the same beside small calls */
-    LANE_SEALED = 512 << 10,  /* most bytes sealed at a time: they stay in the cache */
-    LANE_TOGETHER = 64 << 10, /* bytes of plaintext that leave with their tag, by one system call */
-    LANE_RANGES = 60,         /* buffers per system call */
+    LANE_STEP = 1 << 20,     /* most bytes per system call, and per direction and turn (Rule 26) */
+    LANE_PIECE = 256 << 10,  /* the same beside small calls */
+    LANE_SEALED = 512 << 10, /* most bytes sealed at a time: they stay in the cache */
+    LANE_SHORT = 256 << 10,  /* most bytes of a segment that leaves with its tag, and in the turn */
+    LANE_RANGES = 60,        /* buffers per system call */
+    LANE_SPARES = 64,        /* scratch buffers that are kept for the next segment */
 };
 
 typedef enum { COMMAND_JOIN, COMMAND_WRITE, COMMAND_READ, COMMAND_SHUT } lane_command_kind;
@@ -81,11 +84,15 @@ typedef struct {
 } lane_writing;
 
 typedef struct lane {
-    list_link link;  /* among all of the thread's */
-    list_link ready; /* among those with something to do */
-    list_link news;  /* among those with something to tell the engine */
+    list_link link;       /* among all of its set */
+    list_link ready;      /* among those with something to do */
+    list_link news;       /* among those with something to tell the engine */
+    struct lane_set *set; /* NULL: on its way from one to the other */
     uint32_t connection;
     int fd;
+    bool streams;         /* made for long messages (T9): never in a turn */
+    epoll_data_t name;    /* by which the turn's set is told of its socket */
+    uint64_t streamed_at; /* ns: when it last had to do with a long segment */
     lane_cipher *send, *receive;
     uint8_t *prefix; /* records from before it was a lane, to be written first; malloc'ed */
     size_t prefix_size, prefix_sent;
@@ -101,12 +108,14 @@ typedef struct lane {
     connection_news how;
 } lane;
 
-/* What the lanes of one thread share. */
+/* What the lanes of one set share. */
 typedef struct {
     uint32_t step;   /* LANE_PIECE, or LANE_STEP while nobody makes small calls */
-    uint64_t read;   /* bytes of bodies, since somebody set it to 0 */
+    uint64_t read;   /* bytes of bodies, since somebody set it to 0 ... */
+    uint64_t wrote;  /* ... and the same written */
     uint8_t *sink;   /* LANE_STEP bytes for bodies nobody wants (T2) */
     uint8_t *spare;  /* a chain of scratch buffers, by their first bytes */
+    uint32_t spares; /* how many */
     list_link *done; /* where finished commands go */
 } lane_tools;
 
@@ -121,6 +130,9 @@ void lane_give_write(lane *l, lane_command *write);
 
 /* Moves what can be moved now, at most LANE_STEP each way. True: it could go on at once. */
 bool lane_step(lane *l, lane_tools *tools);
+
+/* Nothing is under way, either way: it may move to another set. */
+bool lane_is_quiet(const lane *l);
 
 /* Something has not left yet. */
 bool lane_has_writing(const lane *l);

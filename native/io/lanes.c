@@ -15,18 +15,14 @@
 static bool lanes_watch_wake(lanes *s)
 {
     struct epoll_event wake = {.events = EPOLLIN | EPOLLET};
-    return s->epfd >= 0 && s->wake_fd >= 0 &&
-           epoll_ctl(s->epfd, EPOLL_CTL_ADD, s->wake_fd, &wake) == 0;
+    return s->streams.epfd >= 0 && s->wake_fd >= 0 &&
+           epoll_ctl(s->streams.epfd, EPOLL_CTL_ADD, s->wake_fd, &wake) == 0;
 }
 
 bool lanes_open(lanes *s, lane_keys *keys, uint32_t lanes_most)
 {
     list_init(&s->free);
     list_init(&s->inbox);
-    list_init(&s->all);
-    list_init(&s->ready);
-    list_init(&s->news);
-    list_init(&s->done);
     atomic_init(&s->attention, false);
     atomic_init(&s->asleep, false);
     s->keys = keys;
@@ -34,11 +30,12 @@ bool lanes_open(lanes *s, lane_keys *keys, uint32_t lanes_most)
         keys[i].next = s->free_keys;
         s->free_keys = &keys[i];
     }
+    bool ok = lane_set_open(&s->quick, LANE_SHORT);
+    ok &= lane_set_open(&s->streams, LANE_PIECE);
     s->commands = calloc(LANES_COMMANDS, sizeof *s->commands);
-    s->tools = (lane_tools){.step = LANE_PIECE, .sink = malloc(LANE_STEP), .done = &s->done};
-    s->epfd = epoll_create1(EPOLL_CLOEXEC);
+    s->streams.epfd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->commands == NULL || s->tools.sink == NULL || !lanes_watch_wake(s))
+    if (!ok || s->commands == NULL || !lanes_watch_wake(s))
         return false;
     for (uint32_t i = 0; i < LANES_COMMANDS; i++)
         list_push_back(&s->free, &s->commands[i].link);
@@ -56,21 +53,27 @@ static void keys_give(lanes *s, lane *l)
     s->free_keys = keys;
 }
 
-void lanes_close(lanes *s)
+static void lanes_drop(lanes *s, lane_set *set)
 {
-    lanes_take_in(s);
-    for (list_link *at; (at = list_first(&s->all)) != NULL;) {
+    for (list_link *at; (at = list_first(&set->all)) != NULL;) {
         lane *l = CONTAINER_OF(at, lane, link);
         list_remove(at);
-        lane_fail_all(l, &s->tools);
+        lane_fail_all(l, &set->tools);
         keys_give(s, l);
         tcp_close(l->fd);
         free(l);
     }
-    lane_tools_free(&s->tools);
+    lane_set_close(set);
+}
+
+void lanes_close(lanes *s)
+{
+    lanes_take_in(s);
+    lanes_drop(s, &s->quick);
+    lanes_drop(s, &s->streams);
     free(s->commands);
-    if (s->epfd >= 0)
-        close(s->epfd);
+    if (s->streams.epfd >= 0)
+        close(s->streams.epfd);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
 }
@@ -115,8 +118,7 @@ static void command_free(lanes *s, lane_command *c)
     list_push_front(&s->free, &c->link);
 }
 
-lane *lanes_join(lanes *s, uint32_t connection, int fd, const lane_cipher *send,
-                 const lane_cipher *receive, uint8_t *prefix, size_t prefix_size)
+lane *lanes_join(lanes *s, const lane_start *start)
 {
     lane *l = malloc(sizeof *l);
     lane_keys *keys = s->free_keys;
@@ -125,84 +127,65 @@ lane *lanes_join(lanes *s, uint32_t connection, int fd, const lane_cipher *send,
         return NULL;
     }
     s->free_keys = keys->next;
-    lane_init(l, connection, fd);
-    keys->send = *send;
-    keys->receive = *receive;
+    lane_init(l, start->connection, start->fd);
+    keys->send = *start->send;
+    keys->receive = *start->receive;
     l->send = &keys->send;
     l->receive = &keys->receive;
-    l->prefix = prefix;
-    l->prefix_size = prefix_size;
-    command_post(s, command_new(s, l, COMMAND_JOIN));
+    l->prefix = start->prefix;
+    l->prefix_size = start->prefix_size;
+    l->name = start->name;
+    l->streams = start->streams;
+    if (start->streams)
+        command_post(s, command_new(s, l, COMMAND_JOIN));
+    else
+        lane_set_add(&s->quick, l, l->name);
     return l;
 }
 
-static void lanes_move(lanes *s, lane *l, const action *a, lane_command_kind kind)
+static void lane_becomes_stream(lanes *s, lane *l, uint64_t now)
 {
-    lane_command *c = command_new(s, l, kind);
+    l->streamed_at = now;
+    lane_set_remove(&s->quick, l);
+    command_post(s, command_new(s, l, COMMAND_JOIN));
+}
+
+/* Long ones, and those for which the socket has no room at once. */
+static bool is_for_thread(const lane *l, const lane_command *c)
+{
+    bool stuck = c->kind == COMMAND_WRITE && !l->writable;
+    return !l->ended && !l->shut && (c->segment.length > LANE_SHORT || stuck);
+}
+
+/* Only what has ended a command, and so what the inbox has nothing for. */
+static void lane_becomes_quick(lanes *s, lane *l)
+{
+    lane_set_remove(&s->streams, l);
+    lane_set_add(&s->quick, l, l->name);
+}
+
+void lanes_move(lanes *s, lane *l, uint64_t now, const action *a)
+{
+    lane_command *c = command_new(s, l, a->kind == ACTION_WRITE ? COMMAND_WRITE : COMMAND_READ);
     c->token = a->token;
     c->memory = a->memory;
     c->segment = a->segment;
-    command_post(s, c);
-}
-
-void lanes_write(lanes *s, lane *l, const action *a)
-{
-    lanes_move(s, l, a, COMMAND_WRITE);
-}
-
-void lanes_read(lanes *s, lane *l, const action *a)
-{
-    lanes_move(s, l, a, COMMAND_READ);
+    if (l->set == &s->quick && is_for_thread(l, c))
+        lane_becomes_stream(s, l, now);
+    if (c->segment.length > LANE_SHORT)
+        l->streamed_at = now;
+    if (l->set == &s->quick)
+        lane_set_give(&s->quick, c);
+    else
+        command_post(s, c);
 }
 
 void lanes_shut(lanes *s, lane *l)
 {
-    command_post(s, command_new(s, l, COMMAND_SHUT));
-}
-
-static void lane_mark(list_link *list, list_link *node)
-{
-    if (!link_linked(node))
-        list_push_back(list, node);
-}
-
-static void lane_unmark(list_link *node)
-{
-    if (link_linked(node))
-        list_remove(node);
-}
-
-static void lane_join(lanes *s, lane *l)
-{
-    struct epoll_event watch = {.events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP, .data.ptr = l};
-    list_push_back(&s->all, &l->link);
-    if (epoll_ctl(s->epfd, EPOLL_CTL_ADD, l->fd, &watch) != 0) {
-        l->ended = true;
-        l->how = CONNECTION_BROKE;
-    }
-    l->readable = l->writable = true;
-}
-
-/* True: the command has done its work; false: the lane holds it until it is done. */
-static bool command_obey(lanes *s, lane_command *c)
-{
-    lane *l = c->lane;
-    bool over = l->ended || l->shut;
-    switch (c->kind) {
-    case COMMAND_JOIN: lane_join(s, l); return true;
-    case COMMAND_SHUT: l->shut = true; return true;
-    case COMMAND_READ:
-    case COMMAND_WRITE: break;
-    }
-    if (over) {
-        c->result = DONE_FAILED;
-        list_push_back(&s->done, &c->link);
-    } else if (c->kind == COMMAND_READ) {
-        lane_give_read(l, c, &s->tools);
-    } else {
-        lane_give_write(l, c);
-    }
-    return false;
+    if (l->set == &s->quick)
+        lane_set_shut(&s->quick, l);
+    else
+        command_post(s, command_new(s, l, COMMAND_SHUT));
 }
 
 void lanes_take_in(lanes *s)
@@ -211,40 +194,90 @@ void lanes_take_in(lanes *s)
         list_remove(at);
         lane_command *c = CONTAINER_OF(at, lane_command, link);
         lane *l = c->lane;
-        if (command_obey(s, c))
-            command_free(s, c);
-        lane_mark(l->ended || l->shut ? &s->news : &s->ready,
-                  l->ended || l->shut ? &l->news : &l->ready);
+        switch (c->kind) {
+        case COMMAND_JOIN: lane_set_add(&s->streams, l, (epoll_data_t){.ptr = l}); break;
+        case COMMAND_SHUT: lane_set_shut(&s->streams, l); break;
+        case COMMAND_READ:
+        case COMMAND_WRITE: lane_set_give(&s->streams, c); continue;
+        }
+        command_free(s, c);
     }
 }
 
 bool lanes_have_news(const lanes *s)
 {
-    return s->called || !list_empty(&s->done) || !list_empty(&s->news);
+    return s->called || lane_set_has_news(&s->streams);
 }
 
-static void lanes_tell_done(lanes *s, engine *e, uint64_t now)
+static void lanes_tell_done(lanes *s, lane_set *set, engine *e, uint64_t now)
 {
-    for (list_link *at; (at = list_first(&s->done)) != NULL;) {
+    for (list_link *at; (at = list_first(&set->done)) != NULL;) {
         list_remove(at);
         lane_command *c = CONTAINER_OF(at, lane_command, link);
+        lane *l = c->lane;
         engine_done(e, now, c->token, c->result, 0);
         command_free(s, c);
+        bool settled = !l->streams && now - l->streamed_at > LANES_SETTLED;
+        if (settled && l->set == &s->streams && lane_is_quiet(l))
+            lane_becomes_quick(s, l);
     }
 }
 
 static void lane_bury(lanes *s, lane *l)
 {
-    lane_unmark(&l->ready);
-    lane_unmark(&l->news);
-    list_remove(&l->link);
+    lane_set_remove(l->set, l);
     keys_give(s, l);
-    /* A forked child may hold a copy of the descriptor, and then closing alone takes nothing out
-     * of the set. */
-    epoll_ctl(s->epfd, EPOLL_CTL_DEL, l->fd, NULL);
     tcp_close(l->fd);
     free(l);
 }
+
+/* Order matters: what was done, then what came, then the end, then that nothing follows. */
+static void lane_set_tell(lanes *s, lane_set *set, engine *e, uint64_t now,
+                          const lanes_owner *owner)
+{
+    lanes_tell_done(s, set, e, now);
+    for (list_link *at; (at = list_first(&set->news)) != NULL;) {
+        list_remove(at);
+        lane *l = CONTAINER_OF(at, lane, news);
+        if (l->segment_came && !l->shut)
+            engine_segment(e, now, l->connection, &l->in.segment);
+        l->segment_came = false;
+        if (!l->ended && !l->shut)
+            continue;
+        lane_fail_all(l, &set->tools);
+        lanes_tell_done(s, set, e, now);
+        if (l->ended && !l->shut)
+            engine_connection(e, now, l->connection, l->how);
+        uint32_t connection = l->connection;
+        owner->gone(owner->context, connection);
+        lane_bury(s, l);
+        engine_connection(e, now, connection, CONNECTION_GONE);
+    }
+}
+
+/* ---- quick ---- */
+
+void lanes_hear(lanes *s, lane *l, uint32_t events)
+{
+    if (l->set == &s->quick) /* else the event is older than its move */
+        lane_set_hear(&s->quick, l, events);
+}
+
+bool lanes_quick(const lanes *s)
+{
+    return lane_set_busy(&s->quick);
+}
+
+uint64_t lanes_move_quick(lanes *s, engine *e, uint64_t now, const lanes_owner *owner)
+{
+    lane_tools *tools = &s->quick.tools;
+    tools->read = tools->wrote = 0;
+    lane_set_step(&s->quick);
+    lane_set_tell(s, &s->quick, e, now, owner);
+    return tools->read + tools->wrote;
+}
+
+/* ---- the thread, under the lock ---- */
 
 /* A piece of 1 MiB takes a fifth less of a CPU than four of 256 KiB: fewer wake-ups of the reader,
  * fewer packets that are not full. But the CPU is not to be had meanwhile, for 0.2 ms on loopback.
@@ -255,41 +288,14 @@ static uint32_t lanes_choose_step(const engine *e, uint64_t now)
     return small == 0 || now - small > LANES_ALONE ? LANE_STEP : LANE_PIECE;
 }
 
-/* Order matters: what was done, then what came, then the end, then that nothing follows. */
-void lanes_tell(lanes *s, engine *e, uint64_t now, void (*gone)(void *, uint32_t), void *context)
+void lanes_tell(lanes *s, engine *e, uint64_t now, const lanes_owner *owner)
 {
-    s->tools.step = lanes_choose_step(e, now);
+    s->streams.tools.step = lanes_choose_step(e, now);
     lanes_take_in(s); /* nothing in the inbox may outlive the lane it is for */
-    lanes_tell_done(s, e, now);
-    for (list_link *at; (at = list_first(&s->news)) != NULL;) {
-        list_remove(at);
-        lane *l = CONTAINER_OF(at, lane, news);
-        if (l->segment_came && !l->shut)
-            engine_segment(e, now, l->connection, &l->in.segment);
-        l->segment_came = false;
-        if (!l->ended && !l->shut)
-            continue;
-        lane_fail_all(l, &s->tools);
-        lanes_tell_done(s, e, now);
-        if (l->ended && !l->shut)
-            engine_connection(e, now, l->connection, l->how);
-        uint32_t connection = l->connection;
-        gone(context, connection);
-        lane_bury(s, l);
-        engine_connection(e, now, connection, CONNECTION_GONE);
-    }
+    lane_set_tell(s, &s->streams, e, now, owner);
 }
 
 /* ---- the thread ---- */
-
-static void lane_hear(lanes *s, lane *l, uint32_t events)
-{
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        l->readable = true;
-    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-        l->writable = true;
-    lane_mark(&s->ready, &l->ready);
-}
 
 /* A stream that is read faster than it is written would wake this thread for every segment, and
  * waking it costs the sender more than it costs us (measured: 10 wake-ups per 4 MiB on loopback, a
@@ -297,11 +303,11 @@ static void lane_hear(lanes *s, lane *l, uint32_t events)
  * to be woken. Commands wait as long, at most twice LANES_NAP with the kernel's slack. */
 static void lanes_let_come(lanes *s)
 {
-    if (s->tools.read < LANES_STREAM)
+    if (s->streams.tools.read < LANES_STREAM)
         return;
     uint64_t now = clock_now();
     bool fast = now - s->streamed_at < LANES_STREAM_TIME;
-    s->tools.read = 0;
+    s->streams.tools.read = 0;
     s->streamed_at = now;
     if (fast && !atomic_load(&s->attention))
         nanosleep(&(struct timespec){.tv_nsec = LANES_NAP}, NULL);
@@ -316,13 +322,13 @@ int lanes_wait(lanes *s, int timeout_ms, struct epoll_event *out)
     s->called = atomic_exchange(&s->attention, false);
     if (s->called)
         timeout_ms = 0;
-    int count = epoll_wait(s->epfd, events, LANES_EVENTS, timeout_ms);
+    int count = epoll_wait(s->streams.epfd, events, LANES_EVENTS, timeout_ms);
     int error = errno;
     atomic_store(&s->asleep, false);
     int others = 0;
     for (int i = 0; i < count; i++) {
         if (events[i].data.u64 >= LANES_TAG_MOST)
-            lane_hear(s, events[i].data.ptr, events[i].events);
+            lane_set_hear(&s->streams, events[i].data.ptr, events[i].events);
         else if (events[i].data.u64 != 0)
             out[others++] = events[i];
     }
@@ -331,20 +337,10 @@ int lanes_wait(lanes *s, int timeout_ms, struct epoll_event *out)
 
 void lanes_step(lanes *s)
 {
-    list_link again;
-    list_init(&again);
-    for (list_link *at; (at = list_first(&s->ready)) != NULL;) {
-        list_remove(at);
-        lane *l = CONTAINER_OF(at, lane, ready);
-        if (lane_step(l, &s->tools))
-            list_push_back(&again, &l->ready);
-        if (l->segment_came || l->ended)
-            lane_mark(&s->news, &l->news);
-    }
-    list_splice_back(&s->ready, &again);
+    lane_set_step(&s->streams);
 }
 
 bool lanes_busy(const lanes *s)
 {
-    return !list_empty(&s->ready) || !list_empty(&s->done) || !list_empty(&s->news);
+    return lane_set_busy(&s->streams);
 }

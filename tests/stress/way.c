@@ -32,11 +32,11 @@ static void node_make(rudp_node *n, list_link *busy, int packet[2])
     check(write(packet[1], "packet", 6) == 6, "write");
     n->loop.udp.fd = packet[0];
     n->loop.timer_fd = n->loop.connections.epfd = -1;
-    list_init(&n->lanes.ready);
-    list_init(&n->lanes.done);
-    list_init(&n->lanes.news);
+    list_init(&n->lanes.streams.ready);
+    list_init(&n->lanes.streams.done);
+    list_init(&n->lanes.streams.news);
     memset(busy, 0, sizeof *busy);
-    list_push_back(&n->lanes.ready, busy);
+    list_push_back(&n->lanes.streams.ready, busy);
     way_note(n);
     atomic_store(&n->moves, 1);
 }
