@@ -25,19 +25,16 @@ from rudp._errors import NodeClosed, SerializationError
 from rudp._lib import (
     CANCEL,
     CANCELLED,
-    DONE,
-    EVENT,
-    EVENTS,
     EXCEPTION,
     FULL,
     OK,
     PACKET_REPLY,
     PEER,
     RELEASED,
-    REQUEST,
     STATUS,
     STOPPED,
     STRANGER,
+    microseconds,
     rudp_refuse,
     rudp_reply,
     rudp_reply_memory,
@@ -48,19 +45,37 @@ from rudp._serving import (
     Method,
     Pool,
     Request,
+    bind_request,
+    bound_request,
     call_with_request,
     describe_exception,
     node_clock,
 )
 
+SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may break a limit
 REFUSE_LATE = STATUS["DEADLINE"]
 REFUSE_BAD = STATUS["BAD_REQUEST"]
 REFUSE_UNKNOWN = STATUS["NO_METHOD"]
 REFUSE_CLOSING = STATUS["BUSY"]
 
 
+class NoLink:
+    """Of a node that was never opened: nothing is simple."""
+
+    due = False
+
+    def call(self, *_: Any) -> None:
+        """Whoever knows why is asked next."""
+
+    def wait_call(self, *_: Any) -> Any:
+        """The same."""
+        return NotImplemented
+
+
 class Dispatcher(abc.ABC):
     """The reading side of a node."""
+
+    _link: Any = NoLink()
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -75,14 +90,22 @@ class Dispatcher(abc.ABC):
         self._core: _lib.Core | None = None
         self._pool: Pool | None = None
         self._closing = False
-        self._position = 0  # in the event ring, of the next event to read
-        self._taken = 0  # events read since the last turn
 
     def _attach(self, core: _lib.Core) -> None:
         self._core = core
         self._handle = core.handle
         self._arena = core.arena
-        self._events = core.events
+
+    def _make_link(self, core: _lib.Core, *loop_parts: Any) -> Any:
+        config = self.config
+        wide = min(config.max_head, config.max_items, config.max_depth * SIMPLE) >= SIMPLE
+        parts = (
+            *(self._simple, self._running, self._unsent, core.lent, self._codec.packs),
+            *(contextvars.copy_context, bound_request, bind_request, Request),
+            *loop_parts,
+        )
+        limits = config.max_head, config.max_message, config.calls
+        return _lib.Link(*core.addresses(), microseconds(config.timeout), limits, wide, parts)
 
     def _usable_core(self) -> _lib.Core:
         core = self._core
@@ -116,23 +139,6 @@ class Dispatcher(abc.ABC):
         """The handle of a peer that the core named: a caller, or the subject of news."""
 
     # ---- events ----
-
-    def _read_events(self, count: int) -> None:
-        """Handle the next ``count`` events; an exception loses none of the others (Rule 9)."""
-        start = self._position
-        end = min(start + count, EVENTS)
-        done = 0
-        try:
-            for event in EVENT.iter_unpack(self._events[start * 64 : end * 64]):
-                done += 1
-                kind = event[0]
-                if kind == REQUEST:
-                    self._requested(event)
-                elif kind != DONE:  # blocking calls get their results where they wait
-                    self._other(event)
-        finally:
-            self._position = (start + done) % EVENTS
-            self._taken += done
 
     def _other(self, event: tuple[int, ...]) -> None:
         kind, ident = event[0], event[9]

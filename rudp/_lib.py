@@ -30,7 +30,6 @@ from rudp._native import ffi, lib
 from rudp._resolve import Address
 
 EVENT = struct.Struct("=BBBBBBHIIQQQQQQ")  # rudp_event
-RESULT = struct.Struct("=xBB29xQQQ8x")  # of these: status, outcome, offset, size, memory
 EVENTS = lib.RUDP_EVENTS
 PACKET_BODY, PACKET_REPLY = lib.RUDP_PACKET_BODY, lib.RUDP_PACKET_REPLY
 METHOD_MAX = lib.RUDP_METHOD_MAX
@@ -48,7 +47,6 @@ rudp_turn, rudp_linger, rudp_events_wait = lib.rudp_turn, lib.rudp_linger, lib.r
 rudp_call, rudp_call_memory = lib.rudp_call, lib.rudp_call_memory
 rudp_cancel, rudp_refuse = lib.rudp_cancel, lib.rudp_refuse
 rudp_reply, rudp_reply_memory = lib.rudp_reply, lib.rudp_reply_memory
-rudp_call_wait, rudp_taken = lib.rudp_call_wait, lib.rudp_taken
 
 
 def _second_module(name: str) -> Any:
@@ -88,6 +86,11 @@ STATUS = {name: number for number, name in enumerate(STATUS_NAMES)}
 STATUS_TEXTS = [ffi.string(lib.rudp_status_text(n)).decode() for n in range(len(STATUS_NAMES))]
 STATUS_ERRORS = [errors.ERROR_OF_STATUS.get(name, errors.CallError) for name in STATUS_NAMES]
 OK, EXCEPTION, CANCELLED = STATUS["OK"], STATUS["EXCEPTION"], STATUS["CANCELLED"]
+
+
+def microseconds(seconds: float) -> int:
+    """A positive time as the core takes it."""
+    return int(seconds * 1e6) or 1 if seconds < LONGEST else TIMEOUT_MAX
 
 
 def code_text(code: int) -> str:
@@ -284,6 +287,10 @@ class Core:
             raise errors.NoMemory("no memory to send the message", outcome=errors.Outcome.NO)
         return memory
 
+    def lend_body(self, body: bytes | Iterable[Any]) -> int:
+        """The same of an encoded message, as an address for ``Link``."""
+        return _place(self.lend([body] if isinstance(body, bytes) else body))
+
 
 def received(memory: int, size: int) -> memoryview:
     """Received memory as a writable view that frees it with its last user (Rule 20)."""
@@ -294,14 +301,6 @@ def received(memory: int, size: int) -> memoryview:
 def release(memory: int) -> None:
     """Give received memory back unread."""
     lib.rudp_release(ffi.cast("void *", memory))
-
-
-class Waiter:
-    """Where one blocking caller gets its result; one per thread."""
-
-    def __init__(self) -> None:
-        self.done = ffi.new("rudp_event *")
-        self.fields = memoryview(ffi.buffer(self.done, EVENT.size)).cast("B")
 
 
 def event_address(event: tuple[int, ...]) -> Address | None:

@@ -35,10 +35,9 @@ from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
 from rudp._lib import (
     FORKED,
     FULL,
-    LONGEST,
     OK,
     PACKET_BODY,
-    TIMEOUT_MAX,
+    microseconds,
     rudp_call,
     rudp_call_memory,
     rudp_cancel,
@@ -51,8 +50,6 @@ from rudp._serving import (
     Method,
     Pool,
     Request,
-    bind_request,
-    bound_request,
     limited,
 )
 from rudp._spare_task import InContext, SpareTask
@@ -60,17 +57,7 @@ from rudp._threads import in_thread
 
 RAW, ENDED, FAILED = _lib.link.RAW, _lib.link.ENDED, _lib.link.FAILED
 CLOSE_SECONDS = 5.0
-SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may break a limit
 EAGER = sys.version_info >= (3, 12)
-
-
-class _NoLink:
-    """Of a node that was never opened: nothing is simple."""
-
-    due = False
-
-    def call(self, *_: Any) -> None:
-        """Whoever knows why is asked next."""
 
 
 class Node(Endpoint[Peer]):
@@ -88,7 +75,6 @@ class Node(Endpoint[Peer]):
 
     _peer_class = Peer
     _loop: asyncio.AbstractEventLoop | None = None
-    _link: Any = _NoLink()
     _thread = 0  # of the loop; 0: not open
 
     # ---- life ----
@@ -100,32 +86,25 @@ class Node(Endpoint[Peer]):
         core = self._usable_core()
         self._default_timeout = self.config.timeout
         self._loop = asyncio.get_running_loop()
-        self._link = self._make_link(core, self._loop)
+        self._link = self._make_link(core, *self._loop_parts(self._loop))
         self._thread = get_ident()
         self._closed = asyncio.Event()
         self._loop.add_reader(core.descriptor, self._link.ready, weakref.ref(self))
         core.drive_by_loop(loop=True)
         return self
 
-    def _make_link(self, core: _lib.Core, loop: asyncio.AbstractEventLoop) -> Any:
-        config = self.config
-        wide = min(config.max_head, config.max_items, config.max_depth * SIMPLE) >= SIMPLE
+    def _loop_parts(self, loop: asyncio.AbstractEventLoop) -> tuple[Any, ...]:
         options: dict[str, Any] = {"loop": loop, **({"eager_start": True} if EAGER else {})}
-        parts = (
+        return (
             # What the loop has to do at once; of a loop that does not tell, something always.
-            *(loop, getattr(loop, "_ready", (None,)), self._simple, self._running, self._unsent),
+            *(loop, getattr(loop, "_ready", (None,))),
             # A context of turns, not of whoever asks for one.
             *(active_count, loop.call_soon, {"context": contextvars.copy_context()}),
-            *(core.lent, self._codec.packs),
             None if EAGER else getattr(loop, "__dict__", None),
             *(asyncio.Task, options, types.CoroutineType),
             *(tasks._enter_task, tasks._leave_task, weakref.getweakrefcount),
-            *(contextvars.copy_context, bound_request, bind_request, Request),
             *(SpareTask, InContext),
         )
-        timeout = _microseconds(config.timeout)
-        limits = config.max_head, config.max_message, config.calls
-        return _lib.Link(*core.addresses(), timeout, limits, wide, parts)
 
     async def close(self, *, timeout: float = CLOSE_SECONDS) -> None:
         """Close the node; at most ``timeout`` seconds, and at once if nothing is under way.
@@ -266,15 +245,15 @@ class Node(Endpoint[Peer]):
         if not seconds > 0:
             text = f"call of {method!r} at {peer.address}: no time is left"
             raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
-        name, microseconds = method.encode(), _microseconds(seconds)
+        name, us = method.encode(), microseconds(seconds)
         handle = self._link.reserve()
         if handle == 0:
             raise table_full(self.config.calls)
         try:
-            code = self._submit_once(handle, peer, microseconds, name, body)
+            code = self._submit_once(handle, peer, us, name, body)
             if code == FULL:
                 rudp_turn(self._handle, 0, 0)  # empties the submission ring
-                code = self._submit_once(handle, peer, microseconds, name, body)
+                code = self._submit_once(handle, peer, us, name, body)
             if code < 0:
                 raise self._refused(code, method)
         except BaseException:
@@ -357,7 +336,3 @@ class Node(Endpoint[Peer]):
         """A coroutine method ended, after the round that read its request (Rule 23)."""
         self._running.pop(ident, None)
         self._wake()
-
-
-def _microseconds(seconds: float) -> int:
-    return int(seconds * 1e6) or 1 if seconds < LONGEST else TIMEOUT_MAX

@@ -5,7 +5,9 @@
         print(node.peer("127.0.0.1:7401").call("add", 2, 3, timeout=0.5))
 
 A thread that waits for its call runs turns itself, one leader at a time (Rule 16); no event loop
-and no hop between threads is in the way of a result. One daemon thread per node reads the events:
+and no hop between threads is in the way of a result. From the arguments to the result a call is one
+step in C (``native/python/blocking.c``), so an exception of a signal handler finds it under way or
+not, and never in between. One daemon thread per node reads the events:
 requests for methods, which it gives to the pool or runs inline, and news of peers. While a node has
 neither methods nor watchers that thread only looks now and then: it must not lead, or each call of
 another thread would be handed over twice.
@@ -16,7 +18,6 @@ Any number of threads may use a node. Ctrl-C works: the main thread waits in sli
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import weakref
@@ -24,66 +25,36 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import GENERATION, HANDLES, call_error, table_full
+from rudp._calls import call_error, table_full
 from rudp._codec import Encoded
 from rudp._config import Config
 from rudp._endpoint import Endpoint
-from rudp._errors import Busy, ConfigError, DeadlineExceeded, Outcome
+from rudp._errors import ConfigError, DeadlineExceeded, Outcome
 from rudp._keys import Key
 from rudp._lib import (
     FULL,
-    LONGEST,
     OK,
-    PACKET_BODY,
-    RESULT,
     SIGNAL,
     TIMEOUT,
-    TIMEOUT_MAX,
-    UNKNOWN,
+    microseconds,
     rudp_call,
-    rudp_call_memory,
-    rudp_call_wait,
     rudp_cancel,
     rudp_events_wait,
-    rudp_taken,
 )
 from rudp._life import EXIT_SECONDS
 from rudp._log import logger
 from rudp._peer import BasePeer, PeerEvent
 from rudp._resolve import AddressLike, resolve
-from rudp._serving import Kind, Method, bound_request, limited
+from rudp._serving import Kind, Method, limited
 
-BATCH = 64  # events per turn
 CLOSE_SECONDS = 5.0
-MAIN_SLICE = 100_000  # microseconds: how long a lost signal may go unnoticed (Rule 17)
-THREAD_SLICE = 1_000_000
 LOOK_SECONDS = 0.5  # between looks for events of a node that only calls
 RELEASE_WAIT = 10_000  # microseconds
 READER_SLICE = 1_000_000  # how long an unclosed node may outlive its last reference
-CANCEL_SECONDS = 1.0  # for the event that a cancelled call still brings
-LEAVE_LOOK = 0.05  # seconds between looks whether all threads have left
+CANCEL_SECONDS = 1.0  # for cancelled calls to end, and the reader
+LEAVE_LOOK = 0.002  # seconds between looks whether all threads have left
 
 __all__ = ["Node", "Peer"]
-
-
-FREE, BEGUN, ENDED = range(3)
-"""What the core knows of a slot's call: nothing, perhaps all, that it ended but not that we know.
-
-An exception of a signal handler may come between any two steps of a call.
-"""
-
-
-class Slot:
-    """A place for one call at a time; its thread has it alone, so nothing here is locked."""
-
-    __slots__ = ("busy", "event", "fields", "handle", "state")
-
-    def __init__(self, handle: int) -> None:
-        self.handle = handle
-        self.busy = False  # a thread is inside: the node is not freed under it
-        self.state = FREE
-        waiter = _lib.Waiter()
-        self.event, self.fields = waiter.done, waiter.fields
 
 
 class Peer(BasePeer):
@@ -113,33 +84,11 @@ class Peer(BasePeer):
         ``AddressError`` if the peer's name does not resolve.
         """
         node = self._node
-        try:
-            slot = node._idle.pop()
-        except IndexError:
-            node._usable_core()
-            slot = node._new_slot()
-        try:
-            slot.busy = True
-            if kwargs or pickle:
-                body = node._encode_call(args, kwargs, pickle=pickle)
-            else:
-                body = node._codec.encode(args)
-            seconds = node.config.timeout if timeout is None else timeout
-            if bound_request(None) is not None:
-                seconds = limited(seconds)
-            if self._id == 0:
-                until = time.monotonic()
-                self.resolve()
-                seconds -= time.monotonic() - until
-            return node._run(slot, self, method, body, seconds, pickle)
-        finally:
-            if slot.state != FREE:
-                node._give_up(slot)
-            slot.busy = False
-            if slot.state == FREE:
-                node._idle.append(slot)
-            if node._closing:
-                node._left.set()
+        if not pickle and not kwargs:
+            found = node._link.wait_call(node, self, self._id, method, args, timeout)
+            if found is not NotImplemented:
+                return found
+        return node._call(self, method, args, kwargs, timeout, pickle)
 
     def watch(self, *, enabled: bool = True) -> None:
         """Ask for news of this peer (``node.on_peer``) even while no call to it is open."""
@@ -177,10 +126,6 @@ class Node(Endpoint[Peer]):
     ) -> None:
         super().__init__(address, key=key, other_key=other_key, insecure=insecure, config=config)
         self._serves = threading.Event()  # there is something to read events for
-        self._slots: list[Slot] = []
-        self._idle: list[Slot] = []  # of these; taken and given back by single operations
-        self._table = threading.Lock()  # for new ones
-        self._left = threading.Event()  # a call ended while the node closes
 
     # ---- life ----
 
@@ -191,9 +136,11 @@ class Node(Endpoint[Peer]):
         self._serves.clear()
         if self._methods or self._watchers:
             self._serves.set()
-        self._usable_core().drive_by_loop(loop=False)
+        core = self._usable_core()
+        self._link = self._make_link(core)
+        core.drive_by_loop(loop=False)
         self._reader = threading.Thread(
-            target=_read, args=(weakref.ref(self), self._core), name="rudp-events", daemon=True
+            target=_read, args=(weakref.ref(self), core), name="rudp-events", daemon=True
         )
         self._reader.start()
         return self
@@ -208,37 +155,36 @@ class Node(Endpoint[Peer]):
         if core is None or not core.open or self._closing:
             return
         self._closing = True
+        self._link.simple = False  # requests are refused from now on
         until = time.monotonic() + timeout
         while self._running and time.monotonic() < until:
             time.sleep(0.002)
         core.seal()
+        self._link.sealed = True  # who waits may go on
         self._rouse_reader()
         if not self._everybody_left(max(until - time.monotonic(), CANCEL_SECONDS)):
             logger.error("%r: a thread did not return from its call; memory is not freed", self)
             return
         if self._pool is not None:
             self._pool.stop(0.0)
-        # A handler that closes its own node is in the middle of the events that are counted.
-        own = self._reader is threading.current_thread()
-        core.free(max(0.0, until - time.monotonic()), UNKNOWN if own else self._taken)
+        core.free(max(0.0, until - time.monotonic()), self._link.close())
 
     def _rouse_reader(self) -> None:
         """Give the reader thread an event to return with: a call to nobody ends at once."""
         self._serves.set()
-        with contextlib.suppress(Busy):  # with so many calls it looks by itself after a second
-            rudp_call(self._handle, self._new_slot().handle, 0, 0, 1, b"-", 1, b"", 0)
+        handle = self._link.reserve()
+        if handle != 0:  # with so many calls it looks by itself after a second
+            rudp_call(self._handle, handle, 0, 0, 1, b"-", 1, b"", 0)
 
     def _everybody_left(self, seconds: float) -> bool:
         """Cancel all calls and wait for their threads, those that only begin included."""
         until = time.monotonic() + seconds
         while handles := self._open_handles():
-            left = until - time.monotonic()
-            if left <= 0:
+            if time.monotonic() >= until:
                 return False
-            self._left.clear()
             for handle in handles:
                 rudp_cancel(self._handle, handle)
-            self._left.wait(min(left, LEAVE_LOOK))
+            time.sleep(LEAVE_LOOK)
         if self._reader is not threading.current_thread():
             self._reader.join(max(CANCEL_SECONDS, until - time.monotonic()))
         return True
@@ -254,19 +200,51 @@ class Node(Endpoint[Peer]):
 
     # ---- calls ----
 
-    def _new_slot(self) -> Slot:
-        """One more than there were calls at a time so far; ``Busy`` at the limit."""
-        with self._table:
-            index = len(self._slots)
-            if index >= self.config.calls:
-                raise table_full(index)
-            slot = Slot(index | GENERATION)
-            self._slots.append(slot)
-        return slot
-
     def _open_handles(self) -> list[int]:
         """The calls whose threads have not left yet."""
-        return [slot.handle for slot in self._slots if slot.busy]
+        handles: list[int] = self._link.waiting()
+        return handles
+
+    def _call(
+        self,
+        peer: Peer,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+        pickle: bool,  # noqa: FBT001
+    ) -> Any:
+        """A call that is not simple, or was refused."""
+        self._usable_core()
+        body = self._encode_call(args, kwargs, pickle=pickle)
+        seconds = limited(self.config.timeout if timeout is None else timeout)
+        if peer._id == 0:
+            until = time.monotonic()
+            peer.resolve()
+            seconds -= time.monotonic() - until
+        if not seconds > 0:
+            text = f"call of {method!r}: no time is left"
+            raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
+        us, name = microseconds(seconds), method.encode()
+        found = self._wait_body(peer, name, body, us)
+        if found == FULL:
+            time.sleep(0.001)  # whoever leads empties the submission ring
+            found = self._wait_body(peer, name, body, us)
+        if found == 0:
+            raise table_full(self.config.calls)
+        if isinstance(found, int):
+            raise self._refused(found, method)
+        return self._ended(peer, method, pickle, *found)
+
+    def _wait_body(
+        self, peer: Peer, name: bytes, body: Encoded, us: int
+    ) -> int | tuple[int, int, bytes | memoryview]:
+        """Status, outcome and bytes of a call; or why it was refused, 0 at the limit of calls."""
+        lend = self._usable_core().lend_body
+        how: int | tuple[int, int, bytes | memoryview] = self._link.wait_body(
+            self, peer._id, name, body, lend, us
+        )
+        return how
 
     def _encode_call(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, pickle: bool
@@ -276,80 +254,28 @@ class Node(Endpoint[Peer]):
         self._require_key()
         return self._codec.encode_pickle({0: args, 1: kwargs} if kwargs else args)
 
-    def _run(
+    def _ended(
         self,
-        slot: Slot,
         peer: Peer,
         method: str,
-        body: Encoded,
-        seconds: float,
-        pickled: bool,  # noqa: FBT001  by position on the hot path
+        pickled: bool,  # noqa: FBT001
+        status: int,
+        outcome: int,
+        data: bytes | memoryview,
     ) -> Any:
-        core = self._core
-        if core is None or not core.open:
-            core = self._usable_core()
-        if not seconds > 0:
-            text = f"call of {method!r}: no time is left"
-            raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
-        us = int(seconds * 1e6) or 1 if seconds < LONGEST else TIMEOUT_MAX
-        handle, name = slot.handle, method.encode()
-        code = self._hand_over(slot, peer._id, name, body, us)
-        if code == FULL:
-            time.sleep(0.001)  # whoever leads empties the submission ring
-            code = self._hand_over(slot, peer._id, name, body, us)
-        if code < 0:
-            slot.state = FREE
-            raise self._refused(code, method)
-        if (code := rudp_call_wait(self._handle, handle, slot.event, MAIN_SLICE)) < 0:
-            self._wait_on(slot, code)
-        status, outcome, at, size, memory = RESULT.unpack(slot.fields)
-        slot.state = ENDED
-        data: bytes | memoryview
-        data = _lib.received(memory, size) if memory else self._arena[at : at + size].tobytes()
-        rudp_taken(self._handle, handle)
-        slot.handle = (handle + GENERATION) & HANDLES
-        slot.state = FREE
-        if core.lent and not self._serves.is_set():
-            self._look(RELEASE_WAIT)  # the memory of this call is the application's again
+        """What the caller gets of a call that did not end with a simple value."""
         if status == OK:
             return self._codec.decode(data, pickled=pickled)
         raise call_error(self._codec, status, outcome, data, method, peer, closing=self._closing)
 
-    def _hand_over(self, slot: Slot, peer: int, name: bytes, body: Encoded, us: int) -> int:
-        size = len(body)
-        if type(body) is bytes and size + len(name) <= PACKET_BODY:
-            slot.state = BEGUN
-            return rudp_call(self._handle, slot.handle, peer, 1, us, name, len(name), body, size)
-        memory = self._usable_core().lend([body] if isinstance(body, bytes) else body)
-        slot.state = BEGUN
-        return rudp_call_memory(self._handle, slot.handle, peer, 1, us, name, len(name), memory)
+    def _failed(self, code: int) -> None:
+        """The core stopped while a thread waited, or this is a fork of the process."""
+        raise _lib.code_error(code, outcome=Outcome.UNKNOWN)
 
-    def _wait_on(self, slot: Slot, code: int) -> None:
-        """The first slice of a wait is over."""
-        main = threading.current_thread() is threading.main_thread()
-        piece = MAIN_SLICE if main else THREAD_SLICE
-        while code < 0:
-            if code not in (TIMEOUT, SIGNAL):
-                slot.handle = (slot.handle + GENERATION) & HANDLES
-                slot.state = FREE
-                raise _lib.code_error(code, outcome=Outcome.UNKNOWN)
-            code = rudp_call_wait(self._handle, slot.handle, slot.event, piece)
-
-    def _give_up(self, slot: Slot) -> None:
-        """Cancel, and wait for the event that still comes; without it the slot is not reused."""
-        if slot.state == BEGUN:
-            rudp_cancel(self._handle, slot.handle)
-        until = time.monotonic() + CANCEL_SECONDS
-        while slot.state == BEGUN and time.monotonic() < until:
-            if rudp_call_wait(self._handle, slot.handle, slot.event, MAIN_SLICE) >= 0:
-                memory = RESULT.unpack(slot.fields)[4]
-                slot.state = ENDED
-                if memory:
-                    _lib.release(memory)
-        if slot.state == ENDED:
-            rudp_taken(self._handle, slot.handle)
-            slot.handle = (slot.handle + GENERATION) & HANDLES
-            slot.state = FREE
+    def _look_for_released(self) -> None:
+        """What was lent for a call is the application's again when it returns."""
+        if not self._serves.is_set():
+            self._look(RELEASE_WAIT)
 
     # ---- serving ----
 
@@ -362,13 +288,12 @@ class Node(Endpoint[Peer]):
         self._serves.set()
         return super().on_peer(function)
 
-    def _look(self, microseconds: int) -> None:
-        """Read what events there are, unless somebody does."""
+    def _look(self, patience: int) -> None:
+        """Read what events come within so many microseconds, unless somebody does."""
         if self._reading.acquire(blocking=False):
             try:
-                taken, self._taken = self._taken, 0
-                queued = self._queued()
-                ready = rudp_events_wait(self._handle, taken, queued, microseconds)
+                taken, queued = self._link.told(), self._queued()
+                ready = rudp_events_wait(self._handle, taken, queued, patience)
                 if ready > 0:
                     self._handle_events(ready)
             finally:
@@ -377,7 +302,7 @@ class Node(Endpoint[Peer]):
     def _handle_events(self, ready: int) -> None:
         """What is done with the events that wait."""
         try:
-            self._read_events(min(ready, BATCH))
+            self._link.read(self, ready)
             if self._unsent:
                 self._send_again()
         except Exception:  # noqa: BLE001  the next event must still be read
@@ -393,9 +318,6 @@ class Node(Endpoint[Peer]):
 
     def _submitted_elsewhere(self) -> None:
         """The core sends what is submitted at once while no loop drives it (Rule 5)."""
-
-    def _finished(self, event: tuple[int, ...]) -> None:
-        """Blocking calls get their results where they wait; nothing of theirs comes here."""
 
     def _stopped(self) -> None:
         """Open calls have ended, and new ones are refused by the core."""
@@ -422,7 +344,6 @@ def _read(reference: Callable[[], Node | None], core: _lib.Core) -> None:
                 node._handle_events(ready)
             elif ready not in (0, TIMEOUT, SIGNAL):
                 return
-            taken, node._taken = node._taken, 0
-            queued = node._queued()
+            taken, queued = node._link.told(), node._queued()
             del node
             ready = rudp_events_wait(core.handle, taken, queued, READER_SLICE)

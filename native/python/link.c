@@ -38,14 +38,8 @@ static bool in_a_request(const link_object *link)
     return inside;
 }
 
-typedef struct {
-    const char *method;
-    Py_ssize_t method_size;
-    uint64_t timeout_us;
-    draft body;
-} request;
-
-static bool request_fill(const link_object *link, request *r, PyObject *method, PyObject *timeout)
+bool request_fill(const link_object *link, call_request *r, PyObject *method, PyObject *args,
+                  PyObject *timeout)
 {
     r->timeout_us = timeout_of(link, timeout);
     if (r->timeout_us == 0 || !PyUnicode_CheckExact(method))
@@ -53,7 +47,8 @@ static bool request_fill(const link_object *link, request *r, PyObject *method, 
     r->method = PyUnicode_AsUTF8AndSize(method, &r->method_size);
     if (r->method == NULL)
         PyErr_Clear();
-    return r->method != NULL && r->method_size > 0 && r->method_size <= RUDP_METHOD_MAX;
+    return r->method != NULL && r->method_size > 0 && r->method_size <= RUDP_METHOD_MAX &&
+           !in_a_request(link) && draft_arguments(&r->body, link->packs, args);
 }
 
 rudp_memory *link_lend(link_object *link, draft *d)
@@ -61,16 +56,17 @@ rudp_memory *link_lend(link_object *link, draft *d)
     return lent_add(link->lent, LENT_TOKENS | ++link->token, d, link->max_message);
 }
 
-static int request_submit(link_object *link, request *r, uint64_t handle, uint32_t peer)
+int request_submit(link_object *link, call_request *r, uint64_t handle, uint32_t peer, int owner)
 {
     size_t size = (size_t)r->method_size;
     if (r->body.count == 0 && r->body.size + size <= RUDP_PACKET_BODY)
-        return rudp_call(link->core, handle, peer, 0, r->timeout_us, r->method, size,
+        return rudp_call(link->core, handle, peer, owner, r->timeout_us, r->method, size,
                          (const char *)r->body.head, r->body.size);
     rudp_memory *memory = link_lend(link, &r->body);
     if (memory == NULL)
         return RUDP_MEMORY;
-    return rudp_call_memory(link->core, handle, peer, 0, r->timeout_us, r->method, size, memory);
+    return rudp_call_memory(link->core, handle, peer, owner, r->timeout_us, r->method, size,
+                            memory);
 }
 
 /* The Call of what the core has taken. Without memory for it the core need not go on either. */
@@ -88,18 +84,17 @@ static call_object *call_of(link_object *link, PyObject *node, PyObject *peer, P
 static PyObject *link_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     link_object *link = (link_object *)self;
-    request r;
+    call_request r;
     (void)count;
     uint32_t peer = (uint32_t)PyLong_AsUnsignedLong(args[2]);
     if (!link->simple || peer == 0 || link->thread != PyThread_get_thread_ident() ||
-        !request_fill(link, &r, args[3], args[5]) || in_a_request(link) ||
-        !draft_arguments(&r.body, link->packs, args[4]))
+        !request_fill(link, &r, args[3], args[4], args[5]))
         return Py_NewRef(Py_None);
     bool at_once = !link->due && link_is_free(link);
     if (!link_wake(link, args[0]))
         PyErr_Clear(); /* the loop is closed: those say so who are asked next */
     uint64_t handle = link->due ? table_take(&link->table) : 0;
-    int code = handle == 0 ? RUDP_FULL : request_submit(link, &r, handle, peer);
+    int code = handle == 0 ? RUDP_FULL : request_submit(link, &r, handle, peer, 0);
     draft_drop(&r.body);
     if (code < 0) { /* tried once more, by those who know why */
         if (handle != 0)
@@ -202,18 +197,18 @@ static PyObject *link_close(PyObject *self, PyObject *unused)
 static PyObject **link_part(link_object *link, unsigned index)
 {
     PyObject **parts[] = {
-        &link->loop,          &link->others,        &link->methods,       &link->running,
-        &link->unsent,        &link->active_count,  &link->call_soon,     &link->turn_options,
-        &link->lent,          &link->packs,         &link->loop_fields,   &link->task,
+        &link->methods,       &link->running,       &link->unsent,        &link->lent,
+        &link->packs,         &link->copy_context,  &link->bound_request, &link->bind_request,
+        &link->request_class, &link->loop,          &link->others,        &link->active_count,
+        &link->call_soon,     &link->turn_options,  &link->loop_fields,   &link->task,
         &link->task_options,  &link->coroutine,     &link->enter_task,    &link->leave_task,
-        &link->count_weak,    &link->copy_context,  &link->bound_request, &link->bind_request,
-        &link->request_class, &link->spare_class,   &link->in_context,    &link->catch,
+        &link->count_weak,    &link->spare_class,   &link->in_context,    &link->catch,
         &link->inline_run,    &link->first_run,     &link->step,          &link->step_context,
         &link->spare.task,    &link->spare.service, &link->turn,          &link->pool};
     return index < sizeof parts / sizeof parts[0] ? parts[index] : NULL;
 }
 
-enum { LINK_PARTS_GIVEN = 23 };
+enum { LINK_PARTS_BLOCKING = 9, LINK_PARTS_LOOP = 23 };
 
 static PyMethodDef catch_method = {"call_soon", (PyCFunction)(void (*)(void))service_catch,
                                    METH_FASTCALL | METH_KEYWORDS, "Keeps a task's first step."};
@@ -233,8 +228,10 @@ static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
     if (!PyArg_ParseTuple(args, "KKKK(KKI)pO!", &core, &events, &arena, &timeout_us, &max_head,
                           &max_message, &limit, &simple, &PyTuple_Type, &parts))
         return NULL;
-    if (PyTuple_Size(parts) != LINK_PARTS_GIVEN) {
-        PyErr_Format(PyExc_ValueError, "Link takes %d parts", LINK_PARTS_GIVEN);
+    unsigned given = (unsigned)PyTuple_Size(parts);
+    if (given != LINK_PARTS_BLOCKING && given != LINK_PARTS_LOOP) {
+        PyErr_Format(PyExc_ValueError, "Link takes %d parts, with a loop %d", LINK_PARTS_BLOCKING,
+                     LINK_PARTS_LOOP);
         return NULL;
     }
     link_object *link = (link_object *)PyType_GenericAlloc(type, 0);
@@ -247,7 +244,7 @@ static PyObject *link_new(PyTypeObject *type, PyObject *args, PyObject *options)
     link->max_head = max_head;
     link->max_message = max_message;
     link->simple = (char)simple;
-    for (unsigned i = 0; i < LINK_PARTS_GIVEN; i++)
+    for (unsigned i = 0; i < given; i++)
         *link_part(link, i) = Py_NewRef(PyTuple_GetItem(parts, i));
     table_init(&link->table, limit);
     link->catch = PyCFunction_New(&catch_method, (PyObject *)link);
@@ -312,6 +309,15 @@ static PyMethodDef link_methods[] = {
     {"start", link_start, METH_VARARGS,
      "start(node, request, id, function, args, kwargs, pickled, tasks): serve a coroutine "
      "function."},
+    {"wait_call", (PyCFunction)(void (*)(void))link_wait_call, METH_FASTCALL,
+     "wait_call(node, peer, peer_id, method, args, timeout): the result, or NotImplemented if the "
+     "call is not simple, or not now."},
+    {"wait_body", link_wait_body, METH_VARARGS,
+     "wait_body(node, peer_id, method, body, lend, timeout in us): how it ended as status, outcome "
+     "and bytes; or the code with which it was refused, 0 at the limit of calls."},
+    {"waiting", link_waiting, METH_NOARGS, "The handles of calls that threads wait for."},
+    {"read", link_read_method, METH_VARARGS, "read(node, ready): handle some of these events."},
+    {"told", link_told, METH_NOARGS, "How many events were read since this was asked last."},
     {"close", link_close, METH_NOARGS,
      "Let go of the core; how many events were read since the last turn."},
     {NULL, NULL, 0, NULL},
@@ -321,13 +327,14 @@ static PyMemberDef link_members[] = {
     {"simple", T_BOOL, offsetof(link_object, simple), 0, NULL},
     {"due", T_BOOL, offsetof(link_object, due), READONLY, NULL},
     {"pool", T_OBJECT, offsetof(link_object, pool), 0, NULL},
+    {"sealed", T_BOOL, offsetof(link_object, sealed), 0, NULL},
     {"deferred", T_BOOL, offsetof(link_object, deferred), 0, NULL},
     {"places", T_UINT, offsetof(link_object, table.count), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot link_slots[] = {
-    {Py_tp_doc, "The hot path between one event loop and the core of its node."},
+    {Py_tp_doc, "The hot path between one event loop, or threads, and the core of a node."},
     {Py_tp_new, link_new},
     {Py_tp_dealloc, link_dealloc},
     {Py_tp_traverse, link_traverse},

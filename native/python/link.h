@@ -1,4 +1,4 @@
-/* link.h - "what of a node's event loop runs for every call, and so runs in C?"
+/* link.h - "what of a node runs for every call, and so runs in C?"
  *
  *   Python    peer.call()      the loop                              methods
  *               |                 |                                     ^  |
@@ -11,6 +11,9 @@
  * it calls the node's methods `_finished`, `_requested`, `_other`, `_answer` and `_answer_error`,
  * which can do everything. So each rule stands in Python once, and what stands here is measured to
  * be worth it.
+ *
+ * A blocking node has no loop: its threads wait for their calls in C (blocking.c), and the one that
+ * reads events says so (`read`).
  *
  * Calls live in a table; a handle is index and generation, and addresses one call only:
  *
@@ -40,6 +43,7 @@ enum { LINK_BATCH = 24 }; /* events between two flushes: the peer works while th
 typedef struct {
     call_object *call; /* NULL: it ended, or nobody waits */
     uint64_t handle;   /* the newest of this place */
+    bool waits;        /* a thread is inside of blocking.c with it */
 } link_place;
 
 typedef struct {
@@ -93,15 +97,31 @@ typedef struct {
     uint32_t taken;    /* events read since the last turn */
     uint32_t batches;  /* of events, begun */
     char due;          /* a turn is scheduled, or under way */
+    char sealed;       /* no thread begins to wait any more: the node is being closed */
     char simple;       /* the limits are wide enough for the simple case */
     char deferred;     /* tasks are stepped by the loop: the node is being closed by one */
 } link_object;
 
 bool link_type_add(PyObject *module);
+
+/* What leaves when a call is made. */
+typedef struct {
+    const char *method;
+    Py_ssize_t method_size;
+    uint64_t timeout_us;
+    draft body; /* to be dropped */
+} call_request;
+
+/* False: not such a call that the simple case knows. */
+bool request_fill(const link_object *link, call_request *r, PyObject *method, PyObject *args,
+                  PyObject *timeout);
+int request_submit(link_object *link, call_request *r, uint64_t handle, uint32_t peer, int owner);
 /* A message of this draft, kept until RELEASED; the draft is empty then. NULL: it cannot be. */
 rudp_memory *link_lend(link_object *link, draft *d);
 /* The message of an event: its bytes lie in the arena, or in memory that is ours now. */
 received_message link_message(const link_object *link, const rudp_event *e);
+/* The simple result of a call that ended well; a new reference or NULL. */
+PyObject *link_result(const link_object *link, const rudp_event *e);
 
 /* ---- table.c ---- */
 
@@ -118,6 +138,16 @@ call_object *table_end(link_table *t, uint64_t handle);
 
 /* Handles the next events. False with an exception set. */
 bool link_read(link_object *link, PyObject *node, uint32_t count);
+/* read(node, how many are ready): some of them; for a thread that reads instead of a loop. */
+PyObject *link_read_method(PyObject *self, PyObject *args);
+/* told(): how many events were read since this was asked last. */
+PyObject *link_told(PyObject *self, PyObject *unused);
+
+/* ---- blocking.c: methods of Link, for threads ---- */
+
+PyObject *link_wait_call(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *link_wait_body(PyObject *self, PyObject *args);
+PyObject *link_waiting(PyObject *self, PyObject *unused);
 
 /* ---- rounds.c: methods of Link ---- */
 

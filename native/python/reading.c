@@ -34,7 +34,7 @@ received_message link_message(const link_object *link, const rudp_event *e)
     return (received_message){at, e->size, memory, link->max_head};
 }
 
-static PyObject *simple_result(const link_object *link, const rudp_event *e)
+PyObject *link_result(const link_object *link, const rudp_event *e)
 {
     if (e->status != STATUS_OK)
         return NULL;
@@ -62,7 +62,7 @@ static bool call_finished(link_object *link, PyObject *node, const rudp_event *e
         Py_XDECREF((PyObject *)call);
         return true;
     }
-    PyObject *value = simple_result(link, e);
+    PyObject *value = link_result(link, e);
     bool ok = true;
     if (value != NULL)
         call_settle(call, CALL_VALUE, value);
@@ -102,4 +102,23 @@ bool link_read(link_object *link, PyObject *node, uint32_t count)
             return true; /* a round inside of this one has read the rest */
     }
     return true;
+}
+
+PyObject *link_read_method(PyObject *self, PyObject *args)
+{
+    PyObject *node;
+    unsigned int ready;
+    if (!PyArg_ParseTuple(args, "OI", &node, &ready))
+        return NULL;
+    uint32_t count = ready < LINK_BATCH ? ready : LINK_BATCH;
+    return link_read((link_object *)self, node, count) ? Py_NewRef(Py_None) : NULL;
+}
+
+PyObject *link_told(PyObject *self, PyObject *unused)
+{
+    link_object *link = (link_object *)self;
+    uint32_t taken = link->taken;
+    (void)unused;
+    link->taken = 0;
+    return PyLong_FromUnsignedLong(taken);
 }

@@ -225,6 +225,20 @@ PyObject *received_value(const received_message *r)
     return message_close(&m, items_read(&m, PyList_New(count), count, PyList_SetItem));
 }
 
+PyObject *received_bytes(const received_message *r)
+{
+    message m = {.memory = r->memory};
+    if (r->memory == NULL)
+        return PyBytes_FromStringAndSize((const char *)r->at, (Py_ssize_t)r->size);
+    PyObject *kept = part_keep(&m, r->memory, r->size);
+    PyObject *view = kept == NULL ? NULL : PyMemoryView_FromObject(kept);
+    if (view == NULL && m.whole != NULL)
+        m.whole->memory = NULL;
+    Py_XDECREF(kept);
+    Py_XDECREF((PyObject *)m.whole);
+    return view;
+}
+
 /* ---- as an object ---- */
 
 static int received_getbuffer(PyObject *self, Py_buffer *view, int flags)

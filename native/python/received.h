@@ -30,6 +30,8 @@ typedef struct {
 bool received_type_add(PyObject *module);
 /* A tuple; a new reference. NULL: not known here, and no exception. */
 PyObject *received_arguments(const received_message *m);
+/* Whatever it is, unread: bytes, or a writable memoryview of received memory, which then has it. */
+PyObject *received_bytes(const received_message *m);
 /* One value, or of received memory a list of some. */
 PyObject *received_value(const received_message *m);
 

@@ -36,7 +36,7 @@ uint64_t table_take(link_table *t)
     if (t->count >= t->limit || !table_grow(t))
         return 0;
     uint64_t handle = t->count | HANDLE_GENERATION;
-    t->places[t->count++] = (link_place){NULL, handle};
+    t->places[t->count++] = (link_place){.handle = handle};
     return handle;
 }
 
