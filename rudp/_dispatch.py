@@ -63,6 +63,7 @@ class NoLink:
     """Of a node that was never opened: nothing is simple."""
 
     due = False
+    pool: Pool | None = None
 
     def call(self, *_: Any) -> None:
         """Whoever knows why is asked next."""
@@ -305,12 +306,8 @@ class Dispatcher(abc.ABC):
 
     def _workers(self) -> Pool:
         if self._pool is None:
-            self._pool = Pool(self.config.threads, "rudp-method")
+            self._pool = self._link.pool = Pool(self.config.threads, "rudp-method")
         return self._pool
-
-    def _queued(self) -> int:
-        """Requests held and not begun, told to peers with each turn (L9)."""
-        return 0 if self._pool is None else self._pool.waiting()
 
     # ---- replies ----
 

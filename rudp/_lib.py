@@ -43,7 +43,7 @@ FORKED, CLOSED, BROKEN = lib.RUDP_FORKED, lib.RUDP_CLOSED, lib.RUDP_BROKEN
 FULL, TIMEOUT, SIGNAL = lib.RUDP_FULL, lib.RUDP_TIMEOUT, lib.RUDP_SIGNAL
 INVALID, UNKNOWN = lib.RUDP_INVALID, lib.RUDP_UNKNOWN
 
-rudp_turn, rudp_linger, rudp_events_wait = lib.rudp_turn, lib.rudp_linger, lib.rudp_events_wait
+rudp_turn = lib.rudp_turn
 rudp_call, rudp_call_memory = lib.rudp_call, lib.rudp_call_memory
 rudp_cancel, rudp_refuse = lib.rudp_cancel, lib.rudp_refuse
 rudp_reply, rudp_reply_memory = lib.rudp_reply, lib.rudp_reply_memory
@@ -61,6 +61,7 @@ def _second_module(name: str) -> Any:
 link = _second_module("rudp._link")
 Link = link.Link
 RequestFields: Any = link.Request
+attend = link.attend
 Coroutine.register(link.Call)
 Coroutine.register(link.Service)
 

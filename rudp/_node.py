@@ -48,7 +48,6 @@ from rudp._loop_peer import Peer
 from rudp._resolve import parse, resolve
 from rudp._serving import (
     Method,
-    Pool,
     Request,
     limited,
 )
@@ -204,10 +203,6 @@ class Node(Endpoint[Peer]):
         if loop is not None and self._unsent:
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody will send it
                 loop.call_soon_threadsafe(self._wake)
-
-    def _workers(self) -> Pool:
-        pool = self._link.pool = super()._workers()
-        return pool
 
     def _broken(self, code: int) -> None:
         """The core answers no more. In a forked child nothing of the parent's loop is touched."""

@@ -36,10 +36,10 @@ from rudp._lib import (
     OK,
     SIGNAL,
     TIMEOUT,
+    attend,
     microseconds,
     rudp_call,
     rudp_cancel,
-    rudp_events_wait,
 )
 from rudp._life import EXIT_SECONDS
 from rudp._log import logger
@@ -52,6 +52,7 @@ LOOK_SECONDS = 0.5  # between looks for events of a node that only calls
 RELEASE_WAIT = 10_000  # microseconds
 READER_SLICE = 1_000_000  # how long an unclosed node may outlive its last reference
 CANCEL_SECONDS = 1.0  # for cancelled calls to end, and the reader
+UNHANDLED = "%r: an event could not be handled"
 LEAVE_LOOK = 0.002  # seconds between looks whether all threads have left
 
 __all__ = ["Node", "Peer"]
@@ -289,24 +290,14 @@ class Node(Endpoint[Peer]):
         return super().on_peer(function)
 
     def _look(self, patience: int) -> None:
-        """Read what events come within so many microseconds, unless somebody does."""
+        """Handle what events come within so many microseconds, unless somebody does."""
         if self._reading.acquire(blocking=False):
             try:
-                taken, queued = self._link.told(), self._queued()
-                ready = rudp_events_wait(self._handle, taken, queued, patience)
-                if ready > 0:
-                    self._handle_events(ready)
+                self._link.look(self, patience)
+            except Exception:  # noqa: BLE001  the next event must still be read
+                logger.exception(UNHANDLED, self)
             finally:
                 self._reading.release()
-
-    def _handle_events(self, ready: int) -> None:
-        """What is done with the events that wait."""
-        try:
-            self._link.read(self, ready)
-            if self._unsent:
-                self._send_again()
-        except Exception:  # noqa: BLE001  the next event must still be read
-            logger.exception("%r: an event could not be handled", self)
 
     def _accepts(self, method: Method) -> None:
         if method.kind is Kind.COROUTINE:
@@ -328,7 +319,6 @@ def _read(reference: Callable[[], Node | None], core: _lib.Core) -> None:
 
     It holds the node only while there is something to do, so that one nobody closed can go.
     """
-    ready = 0
     while core.open:
         node = reference()
         if node is None:
@@ -339,11 +329,10 @@ def _read(reference: Callable[[], Node | None], core: _lib.Core) -> None:
             del node
             serves.wait(LOOK_SECONDS)
             continue
+        del node
         with reading:
-            if ready > 0:
-                node._handle_events(ready)
-            elif ready not in (0, TIMEOUT, SIGNAL):
-                return
-            taken, queued = node._link.told(), node._queued()
-            del node
-            ready = rudp_events_wait(core.handle, taken, queued, READER_SLICE)
+            try:
+                if attend(reference, READER_SLICE) not in (0, TIMEOUT, SIGNAL):
+                    return
+            except Exception:  # noqa: BLE001  the next event must still be read
+                logger.exception(UNHANDLED, reference())

@@ -1,4 +1,6 @@
-/* blocking.c - a call for which its thread waits: one step, as Python sees it.
+/* blocking.c - a call for which its thread waits, and a thread that waits for events.
+ *
+ * A call is one step, as Python sees it:
  *
  *   place ---- rudp_call ---- wait, without the GIL ---- value ---- rudp_taken ---- place is free
  *                               |  ^
@@ -229,4 +231,86 @@ PyObject *link_wait_body(PyObject *self, PyObject *args)
         return NULL;
     waiting_end(&w, false, &bytes);
     return bytes == NULL ? NULL : Py_BuildValue("(iiN)", w.done.status, w.done.outcome, bytes);
+}
+
+/* ---- events ---- */
+
+/* What a wait for events needs. Whoever waits in it holds neither the node nor its link. */
+typedef struct {
+    rudp_node *core; /* NULL: it is being closed */
+    uint32_t taken, queued;
+} outlook;
+
+/* False: an exception. */
+static bool outlook_begin(outlook *o, link_object *link)
+{
+    *o = (outlook){.core = NULL};
+    if (link->sealed || link->core == NULL)
+        return true;
+    if (!link_queued(link, &o->queued))
+        return false;
+    o->core = link->core;
+    o->taken = link->taken;
+    link->taken = 0;
+    return true;
+}
+
+/* How many are ready, or the code that ended it. */
+static int outlook_wait(const outlook *o, uint64_t us)
+{
+    int ready;
+    Py_BEGIN_ALLOW_THREADS ready = rudp_events_wait(o->core, o->taken, o->queued, us);
+    Py_END_ALLOW_THREADS return ready;
+}
+
+/* Some of those that are ready. False: an exception. */
+static bool events_handle(link_object *link, PyObject *node, int ready)
+{
+    uint32_t count = ready < LINK_BATCH ? (uint32_t)ready : LINK_BATCH;
+    return link_read(link, node, count) && (link->core == NULL || link_tell(link, node, ready));
+}
+
+PyObject *link_look(PyObject *self, PyObject *args)
+{
+    link_object *link = (link_object *)self;
+    PyObject *node;
+    unsigned long long us;
+    outlook o;
+    if (!PyArg_ParseTuple(args, "OK", &node, &us) || !outlook_begin(&o, link))
+        return NULL;
+    int ready = o.core == NULL ? 0 : outlook_wait(&o, us);
+    return ready <= 0 || events_handle(link, node, ready) ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Handles what is ready, and then begins anew. */
+static bool attend_node(PyObject *node, int ready, outlook *o)
+{
+    PyObject *found = PyObject_GetAttrString(node, "_link");
+    link_object *link = (link_object *)found;
+    bool ok = found != NULL &&
+              (ready == 0 || link->core == NULL || events_handle(link, node, ready)) &&
+              outlook_begin(o, link);
+    Py_XDECREF(found);
+    return ok;
+}
+
+PyObject *link_attend(PyObject *module, PyObject *args)
+{
+    PyObject *reference;
+    unsigned long long us;
+    outlook o = {.core = NULL};
+    int ready = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OK", &reference, &us))
+        return NULL;
+    do {
+        PyObject *node = Py_XNewRef(PyWeakref_GetObject(reference));
+        bool ok = node != NULL && (node == Py_None || attend_node(node, ready, &o));
+        bool over = node == Py_None || o.core == NULL;
+        Py_XDECREF(node);
+        if (!ok)
+            return NULL;
+        ready = over ? 0 : outlook_wait(&o, us);
+    } while (ready > 0);
+    return PyLong_FromLong(ready);
 }

@@ -316,8 +316,7 @@ static PyMethodDef link_methods[] = {
      "wait_body(node, peer_id, method, body, lend, timeout in us): how it ended as status, outcome "
      "and bytes; or the code with which it was refused, 0 at the limit of calls."},
     {"waiting", link_waiting, METH_NOARGS, "The handles of calls that threads wait for."},
-    {"read", link_read_method, METH_VARARGS, "read(node, ready): handle some of these events."},
-    {"told", link_told, METH_NOARGS, "How many events were read since this was asked last."},
+    {"look", link_look, METH_VARARGS, "look(node, us): wait so long for events, and handle them."},
     {"close", link_close, METH_NOARGS,
      "Let go of the core; how many events were read since the last turn."},
     {NULL, NULL, 0, NULL},

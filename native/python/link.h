@@ -12,8 +12,8 @@
  * which can do everything. So each rule stands in Python once, and what stands here is measured to
  * be worth it.
  *
- * A blocking node has no loop: its threads wait for their calls in C (blocking.c), and the one that
- * reads events says so (`read`).
+ * A blocking node has no loop: its threads wait for their calls, and one of them for events
+ * (blocking.c).
  *
  * Calls live in a table; a handle is index and generation, and addresses one call only:
  *
@@ -138,16 +138,17 @@ call_object *table_end(link_table *t, uint64_t handle);
 
 /* Handles the next events. False with an exception set. */
 bool link_read(link_object *link, PyObject *node, uint32_t count);
-/* read(node, how many are ready): some of them; for a thread that reads instead of a loop. */
-PyObject *link_read_method(PyObject *self, PyObject *args);
-/* told(): how many events were read since this was asked last. */
-PyObject *link_told(PyObject *self, PyObject *unused);
 
-/* ---- blocking.c: methods of Link, for threads ---- */
+/* ---- blocking.c: for threads ---- */
 
 PyObject *link_wait_call(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *link_wait_body(PyObject *self, PyObject *args);
 PyObject *link_waiting(PyObject *self, PyObject *unused);
+/* look(node, us): waits so long for events, and handles some. */
+PyObject *link_look(PyObject *self, PyObject *args);
+/* attend(weak reference to the node, us): waits for events and handles them, until there were none
+ * for so long, or the node closes or goes. The code that ended it, or 0. */
+PyObject *link_attend(PyObject *module, PyObject *args);
 
 /* ---- rounds.c: methods of Link ---- */
 
@@ -162,6 +163,10 @@ PyObject *link_wake_method(PyObject *self, PyObject *node);
 bool link_is_free(const link_object *link);
 /* What was submitted leaves at once, not at the end of the tick. */
 void link_send(const link_object *link);
+/* Requests that no thread of the pool has begun. False: an exception. */
+bool link_queued(const link_object *link, uint32_t *queued);
+/* What of a turn's end is Python's: the core has stopped, or its ring has room again. The same. */
+bool link_tell(const link_object *link, PyObject *owner, int ready);
 
 /* ---- requests.c ---- */
 

@@ -8,7 +8,7 @@
 #include "python/lent.h"
 #include "python/service.h"
 
-/* For tests, which compare it with the codec: what else uses it needs a node. */
+/* pack and unpack are for tests, which compare them with the codec. */
 
 /* The bytes as the core reads them out of its memory, which goes. */
 static PyObject *memory_bytes(rudp_memory *memory)
@@ -87,6 +87,8 @@ static PyMethodDef functions[] = {
      "unpack(bytes, arguments, received, longest head): a tuple with the value in it, or None if "
      "it "
      "is not simple."},
+    {"attend", link_attend, METH_VARARGS,
+     "attend(weak reference to a node, us): wait for events and handle them."},
     {NULL, NULL, 0, NULL},
 };
 

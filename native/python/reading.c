@@ -103,22 +103,3 @@ bool link_read(link_object *link, PyObject *node, uint32_t count)
     }
     return true;
 }
-
-PyObject *link_read_method(PyObject *self, PyObject *args)
-{
-    PyObject *node;
-    unsigned int ready;
-    if (!PyArg_ParseTuple(args, "OI", &node, &ready))
-        return NULL;
-    uint32_t count = ready < LINK_BATCH ? ready : LINK_BATCH;
-    return link_read((link_object *)self, node, count) ? Py_NewRef(Py_None) : NULL;
-}
-
-PyObject *link_told(PyObject *self, PyObject *unused)
-{
-    link_object *link = (link_object *)self;
-    uint32_t taken = link->taken;
-    (void)unused;
-    link->taken = 0;
-    return PyLong_FromUnsignedLong(taken);
-}

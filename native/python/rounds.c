@@ -110,7 +110,7 @@ static bool link_is_crowded(link_object *link, bool *crowded)
     return true;
 }
 
-static bool queued_of(const link_object *link, uint32_t *queued)
+bool link_queued(const link_object *link, uint32_t *queued)
 {
     *queued = 0;
     if (link->pool == NULL)
@@ -123,8 +123,7 @@ static bool queued_of(const link_object *link, uint32_t *queued)
     return true;
 }
 
-/* What of a turn's end is Python's: the core has stopped, or its ring has room again. */
-static bool turn_tell(const link_object *link, PyObject *owner, int ready)
+bool link_tell(const link_object *link, PyObject *owner, int ready)
 {
     PyObject *done;
     if (ready < 0)
@@ -141,14 +140,14 @@ static bool turn_run(link_object *link, PyObject *owner)
 {
     bool crowded;
     plan p = {.owner = owner};
-    if (!link_is_crowded(link, &crowded) || !queued_of(link, &p.queued))
+    if (!link_is_crowded(link, &crowded) || !link_queued(link, &p.queued))
         return false;
     p.rounds = crowded ? ROUNDS_CROWDED : ROUNDS;
     p.patience = crowded ? LINGER_CROWDED : LINGER;
     int ready = RUDP_CLOSED;
     if (!link_resume(link) || !rounds_run(link, &p, &ready))
         return false;
-    return link->core == NULL || turn_tell(link, owner, ready);
+    return link->core == NULL || link_tell(link, owner, ready);
 }
 
 /* What was read is given back after the tasks it woke have submitted: that is a flush as well. */
