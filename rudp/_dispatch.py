@@ -331,10 +331,13 @@ class Dispatcher(abc.ABC):
         if type(body) is bytes and len(body) <= PACKET_REPLY:
             code = rudp_reply(self._handle, ident, status, body, len(body))
         else:
-            memory = self._usable_core().lend([body] if isinstance(body, bytes) else body)
-            code = rudp_reply_memory(self._handle, ident, status, memory)
+            code = rudp_reply_memory(self._handle, ident, status, self._lend(body))
         if code == FULL:
             self._unsent.append((ident, status, body))
+
+    def _lend(self, body: Encoded) -> Any:
+        self._usable_core()
+        return _lib.memory_at(self._link.lend(body))
 
     def _refuse(self, ident: int, status: int) -> None:
         """Say that the handler never ran and never will."""

@@ -1,7 +1,7 @@
 """The only module that touches ffi and lib: the node's handle, shared memory, lifetimes, codes.
 
-    outgoing   parts --from_buffer--> rudp_memory, kept in `Core.lent` under its token until the
-               core says RELEASED, or the node is closed (Rule 21)
+    outgoing   parts --Link.lend--> rudp_memory, kept in `Core.lent` under its token until the core
+               says RELEASED, or the node is closed (Rule 21)
     incoming   address --gc(rudp_release)--> writable memoryview; what is built on it keeps it, the
                last one frees it, also after the node is closed (Rule 20)
 
@@ -16,11 +16,10 @@ from __future__ import annotations
 import contextlib
 import importlib.machinery
 import importlib.util
-import itertools
 import struct
 import threading
 import weakref
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from rudp import _errors as errors
@@ -66,7 +65,6 @@ Coroutine.register(link.Call)
 Coroutine.register(link.Service)
 
 _ERROR_SIZE = 512
-_tokens = itertools.count(1)
 cores: weakref.WeakSet[Core] = weakref.WeakSet()
 
 
@@ -272,25 +270,12 @@ class Core:
         arena = lib.rudp_arena(self.handle, ffi.new("size_t *"))
         return _place(self.handle), _place(lib.rudp_events(self.handle)), _place(arena)
 
-    # ---- memory ----
 
-    def lend(self, parts: Iterable[Any]) -> Any:
-        """A ``rudp_memory`` of these buffers, which stay locked until RELEASED (Rule 21)."""
-        buffers = [ffi.from_buffer("char[]", part) for part in parts]
-        sizes = [len(ffi.buffer(buffer)) for buffer in buffers]
-        pointers = ffi.new("void *[]", buffers)
-        lengths = ffi.new("size_t[]", sizes)
-        token = next(_tokens)
-        self.lent[token] = buffers
-        memory = lib.rudp_memory_new(token, len(buffers), pointers, lengths)
-        if memory == ffi.NULL:
-            del self.lent[token]
-            raise errors.NoMemory("no memory to send the message", outcome=errors.Outcome.NO)
-        return memory
-
-    def lend_body(self, body: bytes | Iterable[Any]) -> int:
-        """The same of an encoded message, as an address for ``Link``."""
-        return _place(self.lend([body] if isinstance(body, bytes) else body))
+def memory_at(address: int) -> Any:
+    """The ``rudp_memory`` that ``Link`` has made there."""
+    if address == 0:
+        raise errors.NoMemory("no memory to send the message", outcome=errors.Outcome.NO)
+    return ffi.cast("rudp_memory *", address)
 
 
 def received(memory: int, size: int) -> memoryview:

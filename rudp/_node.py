@@ -262,7 +262,7 @@ class Node(Endpoint[Peer]):
             return rudp_call(
                 self._handle, handle, peer._id, 0, us, name, len(name), body, len(body)
             )
-        memory = self._usable_core().lend([body] if isinstance(body, bytes) else body)
+        memory = self._lend(body)
         return rudp_call_memory(self._handle, handle, peer._id, 0, us, name, len(name), memory)
 
     def _ended(self, call: Any, state: int, data: Any) -> Any:

@@ -133,7 +133,6 @@ class Node(Endpoint[Peer]):
     def open(self) -> Self:
         """Open the node and start its reader thread."""
         self._open_core(resolve(self._wanted))
-        self._reading = threading.Lock()  # whose turn it is to read the events
         self._serves.clear()
         if self._methods or self._watchers:
             self._serves.set()
@@ -241,9 +240,8 @@ class Node(Endpoint[Peer]):
         self, peer: Peer, name: bytes, body: Encoded, us: int
     ) -> int | tuple[int, int, bytes | memoryview]:
         """Status, outcome and bytes of a call; or why it was refused, 0 at the limit of calls."""
-        lend = self._usable_core().lend_body
         how: int | tuple[int, int, bytes | memoryview] = self._link.wait_body(
-            self, peer._id, name, body, lend, us
+            self, peer._id, name, body, us
         )
         return how
 
@@ -291,13 +289,10 @@ class Node(Endpoint[Peer]):
 
     def _look(self, patience: int) -> None:
         """Handle what events come within so many microseconds, unless somebody does."""
-        if self._reading.acquire(blocking=False):
-            try:
-                self._link.look(self, patience)
-            except Exception:  # noqa: BLE001  the next event must still be read
-                logger.exception(UNHANDLED, self)
-            finally:
-                self._reading.release()
+        try:
+            self._link.look(self, patience)
+        except Exception:  # noqa: BLE001  the next event must still be read
+            logger.exception(UNHANDLED, self)
 
     def _accepts(self, method: Method) -> None:
         if method.kind is Kind.COROUTINE:
@@ -323,16 +318,15 @@ def _read(reference: Callable[[], Node | None], core: _lib.Core) -> None:
         node = reference()
         if node is None:
             return
-        serves, reading = node._serves, node._reading
+        serves = node._serves
         if not serves.is_set():
             node._look(0)
             del node
             serves.wait(LOOK_SECONDS)
             continue
         del node
-        with reading:
-            try:
-                if attend(reference, READER_SLICE) not in (0, TIMEOUT, SIGNAL):
-                    return
-            except Exception:  # noqa: BLE001  the next event must still be read
-                logger.exception(UNHANDLED, reference())
+        try:
+            if attend(reference, READER_SLICE) not in (0, TIMEOUT, SIGNAL):
+                return
+        except Exception:  # noqa: BLE001  the next event must still be read
+            logger.exception(UNHANDLED, reference())

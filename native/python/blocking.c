@@ -25,6 +25,8 @@
 #define THREAD_SLICE (NS_PER_S / NS_PER_US)
 #define CANCEL_MOST  NS_PER_S /* for the event that a cancelled call still brings */
 
+#define SOON 1000 /* us */
+
 enum { OWNER = 1 }; /* of rudp_call: we wait for it */
 
 typedef struct {
@@ -78,9 +80,10 @@ PyObject *link_waiting(PyObject *self, PyObject *unused)
 
 static int wait_slice(waiting *w, uint64_t us)
 {
-    int code;
-    Py_BEGIN_ALLOW_THREADS code = rudp_call_wait(w->core, w->handle, &w->done, us);
-    Py_END_ALLOW_THREADS return code;
+    PyThreadState *state = PyEval_SaveThread();
+    int code = rudp_call_wait(w->core, w->handle, &w->done, us);
+    PyEval_RestoreThread(state);
+    return code;
 }
 
 /* An exception is set, and stays. */
@@ -188,11 +191,11 @@ typedef struct {
     unsigned int peer;
     const char *method;
     Py_ssize_t method_size;
-    PyObject *body, *lend;
+    PyObject *body;
     unsigned long long timeout_us;
 } encoded;
 
-/* Bytes for one packet, or what `lend` makes a message of. False: an exception. */
+/* Bytes for one packet, or a message of any size. False: an exception. */
 static bool encoded_submit(const waiting *w, const encoded *e, int *code)
 {
     size_t size = (size_t)e->method_size;
@@ -201,23 +204,22 @@ static bool encoded_submit(const waiting *w, const encoded *e, int *code)
                           PyBytes_AsString(e->body), (size_t)PyBytes_Size(e->body));
         return true;
     }
-    PyObject *lent = PyObject_CallFunctionObjArgs(e->lend, e->body, NULL);
-    void *memory = lent == NULL ? NULL : PyLong_AsVoidPtr(lent);
-    Py_XDECREF(lent);
+    rudp_memory *memory = link_lend_body(w->link, e->body);
+    *code = RUDP_MEMORY;
     if (memory != NULL)
         *code = rudp_call_memory(w->core, w->handle, e->peer, OWNER, e->timeout_us, e->method, size,
                                  memory);
-    return memory != NULL;
+    return memory != NULL || PyErr_Occurred() == NULL;
 }
 
-/* wait_body(node, peer's id, method, body, lend, timeout in us) */
+/* wait_body(node, peer's id, method, body, timeout in us) */
 PyObject *link_wait_body(PyObject *self, PyObject *args)
 {
     PyObject *node, *bytes;
     encoded e;
     waiting w;
-    if (!PyArg_ParseTuple(args, "OIy#OOK", &node, &e.peer, &e.method, &e.method_size, &e.body,
-                          &e.lend, &e.timeout_us))
+    if (!PyArg_ParseTuple(args, "OIy#OK", &node, &e.peer, &e.method, &e.method_size, &e.body,
+                          &e.timeout_us))
         return NULL;
     int code = waiting_enter(&w, (link_object *)self, node);
     if (code < 0)
@@ -258,16 +260,17 @@ static bool outlook_begin(outlook *o, link_object *link)
 /* How many are ready, or the code that ended it. */
 static int outlook_wait(const outlook *o, uint64_t us)
 {
-    int ready;
-    Py_BEGIN_ALLOW_THREADS ready = rudp_events_wait(o->core, o->taken, o->queued, us);
-    Py_END_ALLOW_THREADS return ready;
+    PyThreadState *state = PyEval_SaveThread();
+    int ready = rudp_events_wait(o->core, o->taken, o->queued, us);
+    PyEval_RestoreThread(state);
+    return ready;
 }
 
-/* Some of those that are ready. False: an exception. */
-static bool events_handle(link_object *link, PyObject *node, int ready)
+/* False: an exception. */
+static bool events_handle(link_object *link, PyObject *node, int count)
 {
-    uint32_t count = ready < LINK_BATCH ? (uint32_t)ready : LINK_BATCH;
-    return link_read(link, node, count) && (link->core == NULL || link_tell(link, node, ready));
+    return link_read(link, node, (uint32_t)count) &&
+           (link->core == NULL || link_tell(link, node, count));
 }
 
 PyObject *link_look(PyObject *self, PyObject *args)
@@ -276,20 +279,42 @@ PyObject *link_look(PyObject *self, PyObject *args)
     PyObject *node;
     unsigned long long us;
     outlook o;
-    if (!PyArg_ParseTuple(args, "OK", &node, &us) || !outlook_begin(&o, link))
+    if (!PyArg_ParseTuple(args, "OK", &node, &us))
         return NULL;
-    int ready = o.core == NULL ? 0 : outlook_wait(&o, us);
-    return ready <= 0 || events_handle(link, node, ready) ? Py_NewRef(Py_None) : NULL;
+    if (link->reader != READ_BY_NOBODY)
+        return Py_NewRef(Py_None);
+    link->reader = READ_BY_ONE_WHO_LOOKS;
+    bool ok = outlook_begin(&o, link);
+    int ready = ok && o.core != NULL ? outlook_wait(&o, us) : 0;
+    ok = ok && (ready <= 0 || events_handle(link, node, ready));
+    link->reader = READ_BY_NOBODY;
+    return ok ? Py_NewRef(Py_None) : NULL;
 }
 
-/* Handles what is ready, and then begins anew. */
+/* Handles what is ready, as much as shall wait for a flush, and prepares for what comes. */
+static bool attend_link(link_object *link, PyObject *node, int ready, outlook *o)
+{
+    int count = ready < LINK_BATCH ? ready : LINK_BATCH;
+    link->reader = READ_BY_ITS_THREAD;
+    if (count > 0 && link->core != NULL && !events_handle(link, node, count))
+        return false;
+    return outlook_begin(o, link);
+}
+
+/* False: an exception. */
 static bool attend_node(PyObject *node, int ready, outlook *o)
 {
     PyObject *found = PyObject_GetAttrString(node, "_link");
     link_object *link = (link_object *)found;
-    bool ok = found != NULL &&
-              (ready == 0 || link->core == NULL || events_handle(link, node, ready)) &&
-              outlook_begin(o, link);
+    bool ok = found != NULL;
+    *o = (outlook){.core = NULL};
+    if (ok && link->reader != READ_BY_ONE_WHO_LOOKS) {
+        ok = attend_link(link, node, ready, o);
+    } else if (ok) { /* who is done at once: we come again */
+        PyThreadState *state = PyEval_SaveThread();
+        usleep(SOON);
+        PyEval_RestoreThread(state);
+    }
     Py_XDECREF(found);
     return ok;
 }

@@ -1,13 +1,14 @@
 /* lent.c - a message made of buffers, and their life. */
 #include "python/lent.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 
 typedef struct {
     PyObject_VAR_HEAD uint32_t count; /* of views */
-    size_t front;                     /* bytes, behind the views */
+    size_t front;                     /* bytes, behind the views; 0: they are all of it */
     Py_buffer views[];
 } lent_object;
 
@@ -84,6 +85,22 @@ static rudp_memory *lent_memory(lent_object *l, uint64_t token)
     return rudp_memory_new(token, count, parts, sizes);
 }
 
+static rudp_memory *views_memory(const lent_object *l, uint64_t token)
+{
+    void **parts = calloc(l->count + 1, sizeof *parts);
+    size_t *sizes = calloc(l->count + 1, sizeof *sizes);
+    rudp_memory *memory = NULL;
+    for (uint32_t i = 0; parts != NULL && sizes != NULL && i < l->count; i++) {
+        parts[i] = l->views[i].buf;
+        sizes[i] = (size_t)l->views[i].len;
+    }
+    if (parts != NULL && sizes != NULL)
+        memory = rudp_memory_new(token, l->count, parts, sizes);
+    free(parts);
+    free(sizes);
+    return memory;
+}
+
 static uint64_t draft_message_size(const draft *d)
 {
     uint64_t at = d->size + (d->count == 0 ? 0 : PARTS_HEADER + PART_ROW * (uint64_t)d->count);
@@ -92,21 +109,50 @@ static uint64_t draft_message_size(const draft *d)
     return at;
 }
 
-rudp_memory *lent_add(PyObject *lent, uint64_t token, draft *d, uint64_t max_message)
+/* Under its token from now on, if the core can have it; the reference is given away. */
+static rudp_memory *lent_keep(PyObject *lent, uint64_t token, lent_object *l)
 {
-    if (d->count > 0 && draft_message_size(d) > max_message)
-        return NULL;
-    lent_object *l = lent_new(d);
     PyObject *key = l == NULL ? NULL : PyLong_FromUnsignedLongLong(token);
     rudp_memory *memory = NULL;
     if (key != NULL && PyDict_SetItem(lent, key, (PyObject *)l) == 0) {
-        memory = lent_memory(l, token);
+        memory = l->front > 0 ? lent_memory(l, token) : views_memory(l, token);
         if (memory == NULL)
             PyDict_DelItem(lent, key);
     }
     Py_XDECREF(key);
     Py_XDECREF((PyObject *)l);
+    return memory;
+}
+
+rudp_memory *lent_add(PyObject *lent, uint64_t token, draft *d, uint64_t max_message)
+{
+    if (d->count > 0 && draft_message_size(d) > max_message)
+        return NULL;
+    rudp_memory *memory = lent_keep(lent, token, lent_new(d));
     PyErr_Clear();
+    return memory;
+}
+
+rudp_memory *lent_parts(PyObject *lent, uint64_t token, PyObject *parts)
+{
+    Py_ssize_t count = PyList_Size(parts);
+    if (count < 0)
+        return NULL;
+    lent_object *l =
+        PyObject_GC_NewVar(lent_object, lent_type, count * (Py_ssize_t)sizeof(Py_buffer));
+    if (l == NULL)
+        return NULL;
+    l->front = 0;
+    l->count = 0;
+    while (l->count < (size_t)count && PyObject_GetBuffer(PyList_GetItem(parts, l->count),
+                                                          &l->views[l->count], PyBUF_SIMPLE) == 0)
+        l->count++;
+    PyObject_GC_Track(l);
+    if (l->count < (size_t)count)
+        Py_CLEAR(l);
+    rudp_memory *memory = lent_keep(lent, token, l);
+    if (memory == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError))
+        PyErr_Clear();
     return memory;
 }
 

@@ -53,7 +53,17 @@ bool request_fill(const link_object *link, call_request *r, PyObject *method, Py
 
 rudp_memory *link_lend(link_object *link, draft *d)
 {
-    return lent_add(link->lent, LENT_TOKENS | ++link->token, d, link->max_message);
+    return lent_add(link->lent, ++link->token, d, link->max_message);
+}
+
+rudp_memory *link_lend_body(link_object *link, PyObject *body)
+{
+    PyObject *parts = PyList_Check(body) ? Py_NewRef(body) : PyList_New(1);
+    if (parts != NULL && parts != body)
+        PyList_SetItem(parts, 0, Py_NewRef(body));
+    rudp_memory *memory = parts == NULL ? NULL : lent_parts(link->lent, ++link->token, parts);
+    Py_XDECREF(parts);
+    return memory;
 }
 
 int request_submit(link_object *link, call_request *r, uint64_t handle, uint32_t peer, int owner)
@@ -112,6 +122,13 @@ static PyObject *link_reserve(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return PyLong_FromUnsignedLongLong(table_take(&((link_object *)self)->table));
+}
+
+/* lend(body): where its rudp_memory lies; 0: no memory. */
+static PyObject *link_lend_method(PyObject *self, PyObject *body)
+{
+    rudp_memory *memory = link_lend_body((link_object *)self, body);
+    return memory == NULL && PyErr_Occurred() ? NULL : PyLong_FromVoidPtr(memory);
 }
 
 static PyObject *link_drop(PyObject *self, PyObject *handle)
@@ -303,6 +320,7 @@ static PyMethodDef link_methods[] = {
     {"wake", link_wake_method, METH_O, "wake(node): a turn in this tick of the loop."},
     {"reserve", link_reserve, METH_NOARGS, "A handle; 0: at the limit."},
     {"drop", link_drop, METH_O, "The core did not take the call with this handle."},
+    {"lend", link_lend_method, METH_O, "lend(body): the address of its rudp_memory; 0: no memory."},
     {"begin", link_begin, METH_VARARGS, "begin(node, peer, handle, method, pickled): its Call."},
     {"open", link_open, METH_NOARGS, "The calls that have not ended."},
     {"take_all", link_take_all, METH_NOARGS, "The same, and they are the core's no more."},
@@ -313,7 +331,7 @@ static PyMethodDef link_methods[] = {
      "wait_call(node, peer, peer_id, method, args, timeout): the result, or NotImplemented if the "
      "call is not simple, or not now."},
     {"wait_body", link_wait_body, METH_VARARGS,
-     "wait_body(node, peer_id, method, body, lend, timeout in us): how it ended as status, outcome "
+     "wait_body(node, peer_id, method, body, timeout in us): how it ended as status, outcome "
      "and bytes; or the code with which it was refused, 0 at the limit of calls."},
     {"waiting", link_waiting, METH_NOARGS, "The handles of calls that threads wait for."},
     {"look", link_look, METH_VARARGS, "look(node, us): wait so long for events, and handle them."},

@@ -60,6 +60,9 @@ typedef struct {
     Py_ssize_t references; /* to the task; 0: not counted yet */
 } spare_task;
 
+/* Who reads the events of a blocking node: nobody, one who looks, one thread from now on. */
+typedef enum { READ_BY_NOBODY, READ_BY_ONE_WHO_LOOKS, READ_BY_ITS_THREAD } link_reader;
+
 typedef struct {
     PyObject_HEAD rudp_node *core;
     const rudp_event *events;
@@ -98,8 +101,9 @@ typedef struct {
     uint32_t batches;  /* of events, begun */
     char due;          /* a turn is scheduled, or under way */
     char sealed;       /* no thread begins to wait any more: the node is being closed */
-    char simple;       /* the limits are wide enough for the simple case */
-    char deferred;     /* tasks are stepped by the loop: the node is being closed by one */
+    link_reader reader;
+    char simple;   /* the limits are wide enough for the simple case */
+    char deferred; /* tasks are stepped by the loop: the node is being closed by one */
 } link_object;
 
 bool link_type_add(PyObject *module);
@@ -118,6 +122,8 @@ bool request_fill(const link_object *link, call_request *r, PyObject *method, Py
 int request_submit(link_object *link, call_request *r, uint64_t handle, uint32_t peer, int owner);
 /* A message of this draft, kept until RELEASED; the draft is empty then. NULL: it cannot be. */
 rudp_memory *link_lend(link_object *link, draft *d);
+/* The same of a body: bytes, or a list of buffers. NULL: no memory, or an exception. */
+rudp_memory *link_lend_body(link_object *link, PyObject *body);
 /* The message of an event: its bytes lie in the arena, or in memory that is ours now. */
 received_message link_message(const link_object *link, const rudp_event *e);
 /* The simple result of a call that ended well; a new reference or NULL. */
@@ -144,7 +150,7 @@ bool link_read(link_object *link, PyObject *node, uint32_t count);
 PyObject *link_wait_call(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *link_wait_body(PyObject *self, PyObject *args);
 PyObject *link_waiting(PyObject *self, PyObject *unused);
-/* look(node, us): waits so long for events, and handles some. */
+/* look(node, us): waits so long for events, and handles some, unless somebody reads already. */
 PyObject *link_look(PyObject *self, PyObject *args);
 /* attend(weak reference to the node, us): waits for events and handles them, until there were none
  * for so long, or the node closes or goes. The code that ended it, or 0. */
