@@ -95,7 +95,7 @@ static PyMethodDef functions[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "rudp._link",
-    .m_doc = "The hot path of rudp.Node, written against the limited API.",
+    .m_doc = "The hot path of nodes, written against the limited API.",
     .m_size = -1,
     .m_methods = functions,
 };
