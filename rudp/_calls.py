@@ -1,16 +1,8 @@
-"""Which calls are under way? A handle is index and generation, and addresses one call only.
-
-    63          24 23        0
-    +-------------+-----------+      index: place in the table, lowest free one first
-    | generation  |   index   |      generation: one more with each reuse, so that a late event
-    +-------------+-----------+      addresses nobody
-
-A list instead of a dictionary: one index per event on the hot path.
-"""
+"""What does the caller hear of a call that was refused, or that ended without a result?"""
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from rudp._codec import Codec
 from rudp._errors import (
@@ -23,48 +15,6 @@ from rudp._errors import (
     SerializationError,
 )
 from rudp._lib import CANCELLED, EXCEPTION, STATUS_ERRORS, STATUS_TEXTS
-
-INDEX = 0xFF_FFFF
-GENERATION = 1 << 24
-HANDLES = (1 << 64) - 1
-
-CallT = TypeVar("CallT")
-
-
-class Calls(Generic[CallT]):
-    """The table of the calls of one node."""
-
-    __slots__ = ("free", "handles", "limit", "pending")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.pending: list[CallT | None] = []  # who waits, by index
-        self.handles: list[int] = []  # the newest handle, by index
-        self.free: list[int] = []
-
-    def new(self) -> int:
-        """A handle whose place is free; raises ``Busy`` at the limit."""
-        if self.free:
-            handle = self.free.pop()
-            self.handles[handle & INDEX] = handle
-            return handle
-        index = len(self.pending)
-        if index >= self.limit:
-            raise table_full(index)
-        handle = index | GENERATION
-        self.pending.append(None)
-        self.handles.append(handle)
-        return handle
-
-    def drop(self, handle: int) -> None:
-        """The call with this handle is over."""
-        self.pending[handle & INDEX] = None
-        self.free.append((handle + GENERATION) & HANDLES)
-
-    def open(self) -> list[int]:
-        """The handles of calls that have not ended."""
-        waiting = zip(self.handles, self.pending, strict=True)
-        return [handle for handle, call in waiting if call is not None]
 
 
 def table_full(limit: int) -> Busy:

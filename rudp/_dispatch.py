@@ -30,7 +30,6 @@ from rudp._lib import (
     OK,
     PACKET_REPLY,
     PEER,
-    RELEASED,
     STATUS,
     STOPPED,
     STRANGER,
@@ -143,10 +142,7 @@ class Dispatcher(abc.ABC):
 
     def _other(self, event: tuple[int, ...]) -> None:
         kind, ident = event[0], event[9]
-        core = self._core
-        if kind == RELEASED and core is not None:
-            core.lent.pop(ident, None)
-        elif kind == CANCEL:
+        if kind == CANCEL:
             self._cancelled(ident)
         elif kind == PEER:
             self._peer_changed(event)

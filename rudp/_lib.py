@@ -28,15 +28,13 @@ from rudp._config import CIPHERS, Config
 from rudp._native import ffi, lib
 from rudp._resolve import Address
 
-EVENT = struct.Struct("=BBBBBBHIIQQQQQQ")  # rudp_event
-EVENTS = lib.RUDP_EVENTS
 PACKET_BODY, PACKET_REPLY = lib.RUDP_PACKET_BODY, lib.RUDP_PACKET_REPLY
 METHOD_MAX = lib.RUDP_METHOD_MAX
 TIMEOUT_MAX = lib.RUDP_TIMEOUT_MAX  # microseconds
 LONGEST = TIMEOUT_MAX / 1e6  # the same in seconds
 
-DONE, REQUEST, CANCEL, PEER = lib.RUDP_DONE, lib.RUDP_REQUEST, lib.RUDP_CANCEL, lib.RUDP_PEER
-STRANGER, RELEASED, STOPPED = lib.RUDP_STRANGER, lib.RUDP_RELEASED, lib.RUDP_STOPPED
+CANCEL, PEER = lib.RUDP_CANCEL, lib.RUDP_PEER
+STRANGER, STOPPED = lib.RUDP_STRANGER, lib.RUDP_STOPPED
 
 FORKED, CLOSED, BROKEN = lib.RUDP_FORKED, lib.RUDP_CLOSED, lib.RUDP_BROKEN
 FULL, TIMEOUT, SIGNAL = lib.RUDP_FULL, lib.RUDP_TIMEOUT, lib.RUDP_SIGNAL
@@ -146,8 +144,6 @@ class Core:
         size = ffi.new("size_t *")
         arena = lib.rudp_arena(self.handle, size)
         self.arena = memoryview(ffi.buffer(arena, size[0]))
-        events = lib.rudp_events(self.handle)
-        self.events = memoryview(ffi.buffer(events, EVENT.size * EVENTS)).cast("B")
         cores.add(self)
 
     # ---- life ----
@@ -166,7 +162,7 @@ class Core:
         """
         ffi.gc(self.handle, None)
         lib.rudp_close_wait(self.handle, taken, max(0, int(timeout * 1e6)))
-        self.events = self.arena = memoryview(b"")
+        self.arena = memoryview(b"")
         self.lent.clear()
 
     def forget(self) -> None:
@@ -282,11 +278,6 @@ def received(memory: int, size: int) -> memoryview:
     """Received memory as a writable view that frees it with its last user (Rule 20)."""
     own = ffi.gc(ffi.cast("char *", memory), lib.rudp_release)
     return memoryview(ffi.buffer(own, size))
-
-
-def release(memory: int) -> None:
-    """Give received memory back unread."""
-    lib.rudp_release(ffi.cast("void *", memory))
 
 
 def event_address(event: tuple[int, ...]) -> Address | None:

@@ -4,7 +4,7 @@
 #include "python/lent.h"
 #include "wire/status.h"
 
-/* The fields in the order of EVENT in rudp/_lib.py. */
+/* The fields in their order, as rudp/_dispatch.py takes them apart. */
 static PyObject *event_tuple(const rudp_event *e)
 {
     return Py_BuildValue("(BBBBBBHIIKKKKKK)", e->kind, e->status, e->outcome, e->state, e->flags,

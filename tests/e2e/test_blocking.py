@@ -25,6 +25,7 @@ LARGE = np.arange(200_000)
 CALLS = 2_000
 KINDS = ("Lent", "Received", "memoryview", "Request", "Context", "RemoteError", "cdata")
 GROWTH = 40  # references to what is shared: caches and frames come and go
+INDEX = 0xFF_FFFF  # of a handle: its place
 TEXT = "a text that is in no cache"
 
 
@@ -320,6 +321,18 @@ def test_a_node_is_refused_before_it_is_open_and_after_it_was():
 
 
 # ---- threads ----
+
+
+def test_handles_are_never_the_same_twice():
+    with rudp.sync.Node(config=rudp.Config(calls=2)) as node:
+        link, seen = node._link, set()
+        for _ in range(100):
+            handle = link.reserve()
+            assert handle not in seen
+            assert handle & INDEX == 0
+            seen.add(handle)
+            link.drop(handle)
+        assert [link.reserve() & INDEX, link.reserve() & INDEX, link.reserve()] == [0, 1, 0]
 
 
 def test_threads_make_calls_of_every_kind_at_once(both):

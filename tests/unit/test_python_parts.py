@@ -14,7 +14,6 @@ import pytest
 
 import rudp
 from rudp import _errors, _lib
-from rudp._calls import GENERATION, INDEX, Calls
 from rudp._keys import environment_key
 from rudp._resolve import Address, parse, resolve, split
 from rudp._serving import Pool, describe_exception
@@ -200,25 +199,6 @@ def test_exceptions_are_described_in_bounded_size():
     assert len(frames) < 20_000
     assert frames.rstrip().endswith("ZeroDivisionError: division by zero")
     assert describe_exception(rudp.Busy("x"))[0] == "rudp._errors.Busy"
-
-
-# ---- calls ----
-
-
-def test_handles_are_never_the_same_twice():
-    calls: Calls[str] = Calls(2)
-    seen = set()
-    for _ in range(100):
-        handle = calls.new()
-        assert handle not in seen
-        assert handle & INDEX == 0
-        seen.add(handle)
-        calls.drop(handle)
-    first, second = calls.new(), calls.new()
-    assert (first & INDEX, second & INDEX) == (0, 1)
-    assert first >= GENERATION
-    with pytest.raises(rudp.Busy, match=r"Config\.calls"):
-        calls.new()
 
 
 # ---- the pool ----
