@@ -15,7 +15,10 @@ NATIVE_SOURCES := $(wildcard native/ffi_build.py native/*/*.c native/*/*.h)
 C_FILES = $(shell find native tests benchmarks -name '*.[ch]' 2>/dev/null)
 PROGRAMS = $(MAKE) --no-print-directory -j$(JOBS) -f tests/native.mk
 
-.PHONY: help setup test demo bench sim fuzz exhaustive stress replay programs lint types \
+# What meets the interpreter: sockets and event loops, the command line, the codec's two halves.
+PYTHON_TESTS := tests/e2e tests/cli $(wildcard tests/unit/test_python_*.py)
+
+.PHONY: help setup test other demo bench sim fuzz exhaustive stress replay programs lint types \
 	sanitize format clean
 
 help: ## this list
@@ -41,6 +44,12 @@ test: setup programs ## run all tests (ARGS="-k name" goes to pytest)
 	@$(PROGRAMS) check
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -p no:benchmark tests/unit $(ARGS) || [ $$? -eq 5 ]
 	@$(BIN)/python -m pytest -q --ignore=tests/unit $(ARGS) || [ $$? -eq 5 ]
+
+# The core uses the limited API only, so the very file that was built for .venv must load there too.
+other: setup ## what meets the interpreter, once more under another Python, if the machine has one
+	@.ci/setup other
+	@[ ! -x .venv/other/bin/python ] || { .venv/other/bin/python --version && \
+	    .venv/other/bin/python -m pytest -q -p no:benchmark $(PYTHON_TESTS) $(ARGS); }
 
 demo: .venv/.run .venv/.native ## three nodes, real data, faults: does every call run once, is every byte right?
 	@$(BIN)/python -m rudp.demo $(ARGS)

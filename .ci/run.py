@@ -31,6 +31,7 @@ class Stage:
 
 STAGES = (
     Stage("test", ("make", "test"), 8 * 60),
+    Stage("other", ("make", "other"), 6 * 60),
     Stage("lint", ("make", "lint"), 120),
     Stage("types", ("make", "types"), 180),
     Stage("sim", ("make", "sim", "SEEDS=200"), 6 * 60),
