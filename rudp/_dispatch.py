@@ -55,7 +55,7 @@ SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may
 REFUSE_LATE = STATUS["DEADLINE"]
 REFUSE_BAD = STATUS["BAD_REQUEST"]
 REFUSE_UNKNOWN = STATUS["NO_METHOD"]
-REFUSE_CLOSING = STATUS["BUSY"]
+REFUSE_CLOSING = STATUS["CLOSED"]
 
 
 class NoLink:

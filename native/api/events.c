@@ -186,7 +186,9 @@ void events_stopped(node *n)
     waiters_wake_all(n);
 }
 
-/* BUSY is what a request hears that was never begun; its caller then hears CLOSE. */
+/* CLOSED is what a request hears that was never begun, as in serve_admit.c: not BUSY, for a large
+ * one whose memory has been given back cannot be tried again, and its caller would read that there
+ * had been no room. */
 void events_discard(node *n, uint64_t now)
 {
     uint64_t ready = atomic_load(&n->ring.ready);
@@ -195,7 +197,7 @@ void events_discard(node *n, uint64_t now)
         if (e->memory != 0)
             rudp_release((void *)(uintptr_t)e->memory);
         if (e->kind == RUDP_REQUEST)
-            engine_refuse(n->engine, now, e->id, STATUS_BUSY);
+            engine_refuse(n->engine, now, e->id, STATUS_CLOSED);
     }
     atomic_store(&n->ring.taken, ready);
     events_settle(n, now);

@@ -92,6 +92,33 @@ async def test_callers_hear_that_the_peer_closed(pair, wait):
         await peer.call("echo", 2, timeout=2)
 
 
+@pytest.mark.parametrize("size", [10, 40_000, 4 << 20])
+async def test_a_call_that_meets_a_closing_node_is_told_so_and_not_that_it_is_busy(wait, size):
+    client = await rudp.Node().open()
+    server = await rudp.Node().open()
+    started, go_on = [], asyncio.Event()
+
+    @server.method
+    async def work(_):
+        started.append(1)
+        await go_on.wait()
+
+    peer = client.peer(server.address)
+    first = asyncio.ensure_future(peer.call("work", b""))
+    await wait(lambda: bool(started))
+    closing = asyncio.ensure_future(server.close())
+    await asyncio.sleep(0)
+    with pytest.raises(rudp.PeerClosed) as caught:
+        await peer.call("work", bytes(size))
+    assert caught.value.outcome is rudp.Outcome.NO
+    assert not closing.done()  # it still waits for the handler
+    go_on.set()
+    assert await first is None
+    await closing
+    await client.close()
+    assert started == [1]
+
+
 async def test_closing_twice_or_unopened_is_fine():
     node = rudp.Node()
     await node.close()
