@@ -264,3 +264,8 @@ ERROR_OF_STATUS: dict[str, type[CallError]] = {
     "BROKEN": NodeBroken,
     "NO_REPLY_SENT": NoReplySent,
 }
+
+# Tracebacks, and what a caller hears of a handler's exception, name them as users write them.
+for _kind in [kind for kind in globals().values() if isinstance(kind, type)]:
+    if issubclass(_kind, RudpError):
+        _kind.__module__ = "rudp"

@@ -46,7 +46,7 @@ def program(ctx: click.Context, key: Path | None, *, insecure: bool) -> None:
     ctx.obj = Access(key, insecure)
 
 
-@program.command()
+@program.command(short_help="Serve the functions of a module or an object.")
 @click.argument("target", required=False, metavar="MODULE[:OBJECT]")
 @click.option("--listen", type=ADDRESS, default="127.0.0.1:0", show_default=True)
 @click.option("--bench", "echo", is_flag=True, help="Add the method that `rudp bench` calls.")
@@ -84,7 +84,7 @@ def call(
     _run(call_method(access, address, method, args, timeout=timeout, raw=raw))
 
 
-@program.command()
+@program.command(short_help="Measure round trips to ADDRESS.")
 @click.argument("address", type=ADDRESS)
 @click.option("-c", "--count", type=click.IntRange(1, 1_000_000), help="Stop after so many.")
 @click.option("-i", "--interval", type=POSITIVE, default=1.0, show_default=True, help="Seconds.")
@@ -97,14 +97,16 @@ def ping(access: Access, address: str, count: int | None, interval: float, timeo
     _run(ping_peer(access, address, count=count, interval=interval, timeout=timeout))
 
 
-@program.command()
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@program.command(short_help="Send files to a `rudp receive` at ADDRESS.")
+@click.argument("files", nargs=-1, type=FILE, metavar="FILE...")
 @click.argument("address", type=ADDRESS)
 @click.pass_obj
 def send(access: Access, files: tuple[Path, ...], address: str) -> None:
     """Send files to a `rudp receive` at ADDRESS; run it again to resume."""
     from rudp.cli.sending import send_files  # noqa: PLC0415
 
+    if not files:
+        raise click.UsageError("Missing argument 'FILE...'.")  # after ADDRESS has been looked at
     names = [path.name for path in files]
     if len(set(names)) != len(names):
         raise click.UsageError("two of the files have the same name")
@@ -123,7 +125,7 @@ def receive(access: Access, directory: Path, listen: str, *, overwrite: bool) ->
     _run(receive_files(access, directory, listen, overwrite=overwrite))
 
 
-@program.command()
+@program.command(short_help="Load the node at ADDRESS with calls.")
 @click.argument("address", type=ADDRESS)
 @click.option("--method", help="Call this method instead of the one of `rudp serve --bench`.")
 @click.option("--size", type=click.IntRange(0, 1 << 30), default=64, show_default=True)
@@ -148,7 +150,7 @@ def keygen(file: Path) -> None:
     new_key(file)
 
 
-@program.command()
+@program.command(short_help="Give a running cluster the key in NEW_KEY.")
 @click.argument("new_key", type=FILE)
 @click.argument("addresses", nargs=-1, required=True, type=ADDRESS, metavar="ADDRESS...")
 @click.option("--timeout", type=POSITIVE, default=10.0, show_default=True, help="Seconds per step.")

@@ -13,6 +13,8 @@ import rudp
 from rudp.admin import FORGET, ROTATE_METHOD, STEPS
 from rudp.cli.session import Access, Failure, connected, one_line
 
+AGAIN = "the nodes still understand each other: run it again"
+
 
 def new_key(file: Path) -> None:
     """A new key in a new file."""
@@ -32,13 +34,17 @@ async def rotate_cluster(
         raise rudp.ConfigError("rotate needs --key with the present key of the cluster")
     if old == new:
         raise rudp.ConfigError("the new key is the present one")
-    for step in STEPS:
-        if step == FORGET:  # it ends what still runs under the old key (K9)
-            click.echo(f"waiting {settle:g} s for calls under the old key to end")
-            await asyncio.sleep(settle)
-        for address in addresses:
-            await _step(access, address, step, (old, new), timeout=timeout)
-        click.echo(f"{step}: done on {len(addresses)} nodes")
+    try:
+        for step in STEPS:
+            if step == FORGET:  # it ends what still runs under the old key (K9)
+                click.echo(f"waiting {settle:g} s for calls under the old key to end")
+                await asyncio.sleep(settle)
+            for address in addresses:
+                await _step(access, address, step, (old, new), timeout=timeout)
+            click.echo(f"{step}: done on {len(addresses)} node{'s'[: len(addresses) > 1]}")
+    except asyncio.CancelledError:  # Ctrl-C
+        click.echo(f"not finished: {AGAIN}", err=True)
+        raise
     click.echo(f"rotated; a node that starts from a key file needs {new_file} from now on")
 
 
@@ -65,4 +71,4 @@ async def _step(
 
 def _failed(step: str, address: str, error: Exception) -> Failure:
     text = f"{step} failed at {address}: {one_line(error)}"
-    return Failure(f"{text}; the nodes still understand each other: run it again")
+    return Failure(f"{text}; {AGAIN}")

@@ -13,10 +13,12 @@ from typing import Any
 import click
 
 import rudp
+from rudp._node import CLOSE_SECONDS
 from rudp.admin import allow_rotation
 from rudp.cli.session import Access, Failure, stopping
 
 BENCH_METHOD = "rudp.bench"
+NAMES_MOST = 12  # that are printed
 
 Table = dict[str, Callable[..., Any]]
 
@@ -30,14 +32,14 @@ async def serve_target(
         raise rudp.ConfigError("--rotation needs a key")
     with stopping() as stopped:
         async with access.node(listen) as node:
-            add_methods(node, found)
+            names = add_methods(node, found)
             if echo:
                 node.register(BENCH_METHOD, _echo, inline=True)
             if rotation:
                 allow_rotation(node)
-            click.echo(f"listening on {node.address}")
+            click.echo(f"listening on {node.address}{_serving(names)}")
             await stopped.wait()
-            click.echo("closing: running handlers may finish", err=True)
+            click.echo(f"closing: running handlers may finish, for {CLOSE_SECONDS:g} s", err=True)
 
 
 def _echo(data: Any) -> Any:
@@ -49,6 +51,8 @@ def load(target: str) -> Any:
     name, _, path = target.partition(":")
     if not name:
         raise click.UsageError(f"{target!r} is not of the form MODULE[:OBJECT]")
+    if name.endswith(".py") and os.path.isfile(name):  # noqa: PTH113  to import it would run it
+        raise click.UsageError(f"{name!r} is a file: name the module, as in an import")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109  sys.path holds texts
     try:
         found: Any = importlib.import_module(name)
@@ -68,8 +72,17 @@ def load(target: str) -> Any:
     return found
 
 
-def add_methods(node: rudp.Node, found: Any) -> None:
-    """Register what ``found`` offers; raises ``click.UsageError`` if that is nothing."""
+def _serving(names: list[str]) -> str:
+    more = len(names) - NAMES_MOST
+    listed = ", ".join(names[:NAMES_MOST]) + (f" and {more} more" if more > 0 else "")
+    return f", serving {listed}" if names else ""
+
+
+def add_methods(node: rudp.Node, found: Any) -> list[str]:
+    """Register what ``found`` offers; raises ``click.UsageError`` if that is nothing.
+
+    Returns the names, none of a function that has registered methods itself.
+    """
     if inspect.isclass(found):
         try:
             found = found()
@@ -77,10 +90,11 @@ def add_methods(node: rudp.Node, found: Any) -> None:
             raise click.UsageError(f"{found.__name__} cannot be made: {error}") from error
     if _registers(found):
         found(node)
-        return
+        return []
     table = methods_of(found)
     for name, function in table.items():
         node.register(name, function)
+    return list(table)
 
 
 def methods_of(found: Any) -> Table:

@@ -25,12 +25,13 @@ class Access:
     key: Path | bytes | None = None
     insecure: bool = False
 
-    def node(self, address: str) -> rudp.Node:
-        """A node at ``address``, not yet open."""
+    def node(self, address: str, named: str = "") -> rudp.Node:
+        """A node at ``address``, not yet open; ``named`` is what the user wrote, if not that."""
         numeric = parse(address)
         near = numeric is None or numeric.is_loopback
         if not near and not self.insecure and self.load() is None:
-            raise rudp.ConfigError(f"{address} is not loopback: use --key FILE, or --insecure")
+            far = named or address
+            raise rudp.ConfigError(f"{far} is not loopback: use --key FILE, or --insecure")
         return rudp.Node(address, key=self.key, insecure=self.insecure)
 
     def load(self) -> bytes | None:
@@ -48,7 +49,7 @@ async def connected(access: Access, address: str) -> AsyncIterator[rudp.Peer]:
         own = "127.0.0.1:0" if found.family == 4 else "[::1]:0"
     else:
         own = "0.0.0.0:0" if found.family == 4 else "[::]:0"
-    async with access.node(own) as node:
+    async with access.node(own, address) as node:
         yield node.peer(str(found))
 
 

@@ -45,6 +45,7 @@ class Program:
 
     process: subprocess.Popen[str]
     address: str
+    said: str  # the first line
 
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """Exit status and the rest of its output after a signal."""
@@ -74,7 +75,7 @@ def start(tmp_path) -> Iterator[Start]:
         started.append(process)
         line = process.stdout.readline()
         assert line.startswith("listening on "), line + process.stdout.read()
-        return Program(process, line.split()[2].rstrip(","))
+        return Program(process, line.split()[2].rstrip(","), line)
 
     yield run
     for process in started:

@@ -28,10 +28,13 @@ from tests.command import run
         (["serve", "no_such_module_at_all"], "no module"),
         (["serve", "json:nothing"], "no 'nothing'"),
         (["serve", "math:pi"], "no public function"),
+        (["serve", __file__], "is a file: name the module"),
         (["serve", "json", "--rotation"], "--rotation needs a key"),
         (["serve", "--bench", "--listen", "0.0.0.0:0"], "--key FILE, or --insecure"),
         (["send", "no-such-file", "127.0.0.1:1"], "no-such-file"),
-        (["send", "127.0.0.1:1"], "Missing argument"),
+        (["send", "127.0.0.1:1"], "Missing argument 'FILE...'"),
+        (["send", __file__], "'ADDRESS': address"),
+        (["call", "192.0.2.1:1", "add"], "192.0.2.1:1 is not loopback"),
         (["receive", "no-such-folder"], "no-such-folder"),
         (["bench", "127.0.0.1:1", "--size", "-1"], "--size"),
         (["bench", "127.0.0.1:1", "--outstanding", "0"], "--outstanding"),
@@ -76,6 +79,11 @@ def test_a_wrong_key_in_the_environment(name, monkeypatch, capsys):
     assert error.count("\n") == 1
     assert "key" in error.lower()
     assert run(["--insecure", "ping", "127.0.0.1:1", "-c", "1"]) == 1
+
+
+def test_no_line_of_the_overview_is_cut_off(capsys):
+    assert run(["--help"]) == 0
+    assert "..." not in capsys.readouterr().out.replace("[ARGS]...", "")
 
 
 def test_the_version(capsys):

@@ -77,7 +77,7 @@ def test_calls_of_a_served_module(start, capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_stops_without_a_traceback(start, number):
     status, out = start("serve", "served:add").stop(number)
-    assert (status, out) == (0, "closing: running handlers may finish\n")
+    assert (status, out) == (0, "closing: running handlers may finish, for 5 s\n")
 
 
 def test_a_stopping_server_finishes_what_runs(start, tmp_path):

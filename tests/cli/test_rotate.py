@@ -91,6 +91,23 @@ async def test_a_rotation_that_broke_off_is_run_again(keys, capsys):
                 assert await node.peer(address).call("echo", 1) == 1
 
 
+async def test_a_rotation_that_is_interrupted_says_what_to_do(keys, capsys):
+    old, new = keys
+    async with cluster(old, 1) as nodes:
+        addresses = [nodes[0].address]
+        rotation = rotate_cluster(Access(old), new, addresses, timeout=10.0, settle=3600.0)
+        task = asyncio.create_task(rotation)
+        out = ""
+        while "waiting" not in out:
+            await asyncio.sleep(0.01)
+            out += capsys.readouterr().out
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert "switch: done on 1 node\n" in out
+        assert "run it again" in capsys.readouterr().err
+
+
 async def test_a_node_that_does_not_allow_it(keys):
     old, new = keys
     async with rudp.Node(key=old) as node:

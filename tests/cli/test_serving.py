@@ -56,10 +56,15 @@ async def test_a_class_is_made_and_a_registering_function_is_called():
         node.register("mine", one)
 
     async with rudp.Node() as server, rudp.Node() as client:
-        add_methods(server, Counter)
-        add_methods(server, register)
+        assert add_methods(server, Counter) == ["up"]
+        assert add_methods(server, register) == []
         peer = client.peer(server.address)
         assert [await peer.call("up"), await peer.call("up"), await peer.call("mine")] == [1, 2, 1]
+
+
+def test_what_is_served_is_printed(start):
+    program = start("serve", "served")
+    assert program.said == f"listening on {program.address}, serving add, fail, greet, pause\n"
 
 
 def test_a_module_that_fails_says_why(tmp_path, monkeypatch, capsys):

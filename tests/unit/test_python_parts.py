@@ -154,12 +154,13 @@ def test_all_errors_are_one_tree_and_exported():
     kinds = [
         kind
         for _, kind in inspect.getmembers(_errors, inspect.isclass)
-        if issubclass(kind, Exception) and kind.__module__ == "rudp._errors"
+        if issubclass(kind, Exception) and kind.__module__ == "rudp"
     ]
     assert kinds
     for kind in kinds:
         assert issubclass(kind, rudp.RudpError)
         assert kind.__name__ in rudp.__all__
+        assert getattr(rudp, kind.__name__) is kind
         assert kind.__doc__
 
 
@@ -198,7 +199,7 @@ def test_exceptions_are_described_in_bounded_size():
     assert (name, message) == ("ZeroDivisionError", "division by zero")
     assert len(frames) < 20_000
     assert frames.rstrip().endswith("ZeroDivisionError: division by zero")
-    assert describe_exception(rudp.Busy("x"))[0] == "rudp._errors.Busy"
+    assert describe_exception(rudp.Busy("x"))[0] == "rudp.Busy"
 
 
 # ---- the pool ----
