@@ -56,6 +56,7 @@ from rudp._threads import in_thread
 
 RAW, ENDED, FAILED = _lib.link.RAW, _lib.link.ENDED, _lib.link.FAILED
 CLOSE_SECONDS = 5.0
+CANCEL_SECONDS = 0.1  # for what a cancelled handler still does
 EAGER = sys.version_info >= (3, 12)
 
 
@@ -120,24 +121,26 @@ class Node(Endpoint[Peer]):
             return
         self._closing = True
         self._link.simple = False  # requests are refused from now on
+        until = self._loop.time() + timeout
         try:
-            await self._finish_handlers(timeout)
+            await self._finish_handlers(until)
         finally:
-            await self._shut(timeout)
+            await self._shut(until)
 
-    async def _finish_handlers(self, timeout: float) -> None:
+    async def _finish_handlers(self, until: float) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + timeout
         own = asyncio.current_task()
         while loop.time() < until and self._core is not None and self._core.open:
             if all(running is own for running in self._running.values()):
                 break
             await asyncio.sleep(0.002)
-        for running in list(self._running.values()):
-            if isinstance(running, asyncio.Task) and running is not own:
-                running.cancel()
+        tasks = [t for t in self._running.values() if isinstance(t, asyncio.Task) and t is not own]
+        for task in tasks:
+            task.cancel()
+        if tasks:  # their callers hear so, and nobody waits for replies that cannot come
+            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
 
-    async def _shut(self, timeout: float) -> None:
+    async def _shut(self, until: float) -> None:
         loop, core = self._loop, self._core
         if loop is None or core is None or not core.open:
             return
@@ -153,7 +156,7 @@ class Node(Endpoint[Peer]):
         core.seal()  # here, not in the thread: nothing of this loop is between a look and a call
         taken = self._link.close()
         try:
-            await asyncio.shield(in_thread(core.free, timeout, taken))
+            await asyncio.shield(in_thread(core.free, max(0.0, until - loop.time()), taken))
         finally:
             if pool is not None:
                 pool.stop(0.0)

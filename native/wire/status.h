@@ -11,7 +11,7 @@
     X(OK, "ok")                                                                                    \
     X(EXCEPTION, "the handler raised an exception")                                                \
     X(DEADLINE, "the deadline passed")                                                             \
-    X(CANCELLED, "the caller cancelled the call")                                                  \
+    X(CANCELLED, "the call was cancelled")                                                         \
     X(BUSY, "the peer had no room for the call")                                                   \
     X(NO_METHOD, "the peer has no such method")                                                    \
     X(BAD_REQUEST, "the peer could not decode the request")                                        \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
 
 import pytest
@@ -77,9 +78,37 @@ async def test_a_handler_that_does_not_end_is_cancelled_in_the_end(wait):
     call = client.peer(server.address).call("forever")
     await wait(lambda: bool(server._running))
     await server.close(timeout=0.1)
+    with pytest.raises(rudp.CallCancelled) as caught:
+        await call
+    assert caught.value.outcome is rudp.Outcome.YES
+    assert ended
+    await client.close()
+
+
+@pytest.mark.parametrize("inside", ["a task", "a thread"])
+async def test_handlers_and_the_last_packets_share_the_seconds_of_a_close(
+    wait, inside, monkeypatch
+):
+    client = await rudp.Node().open()
+    server = await rudp.Node().open()
+    go_on = threading.Event()
+
+    async def forever():
+        await asyncio.Event().wait()
+
+    server.register("work", forever if inside == "a task" else go_on.wait)
+    call = asyncio.ensure_future(client.peer(server.address).call("work"))
+    await wait(lambda: bool(server._running))
+    left = []
+    free = server._core.free
+    monkeypatch.setattr(
+        server._core, "free", lambda timeout, taken: (left.append(timeout), free(timeout, taken))
+    )
+    await server.close(timeout=0.1)
+    assert left == [0.0]
     with pytest.raises(rudp.CallError):
         await call
-    await wait(lambda: bool(ended))
+    go_on.set()
     await client.close()
 
 
