@@ -76,6 +76,7 @@ class Dispatcher(abc.ABC):
     """The reading side of a node."""
 
     _link: Any = NoLink()
+    _opened_by = "with"
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -110,7 +111,7 @@ class Dispatcher(abc.ABC):
     def _usable_core(self) -> _lib.Core:
         core = self._core
         if core is None:
-            raise NodeClosed(f"the node is not open yet: use `with` on {self!r}")
+            raise NodeClosed(f"the node is not open yet: use `{self._opened_by}` on {self!r}")
         if not core.open:
             raise core.closed_error()
         return core

@@ -74,6 +74,7 @@ class Node(Endpoint[Peer]):
     """
 
     _peer_class = Peer
+    _opened_by = "async with"
     _loop: asyncio.AbstractEventLoop | None = None
     _thread = 0  # of the loop; 0: not open
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 import rudp
+import rudp.sync
 
 
 async def test_running_handlers_may_finish_and_their_replies_arrive(wait):
@@ -175,9 +176,11 @@ async def test_a_closed_node_says_so(pair):
 
 async def test_a_node_that_was_not_opened_says_so():
     node = rudp.Node("127.0.0.1:0")
-    with pytest.raises(rudp.NodeClosed, match="not open yet"):
+    with pytest.raises(rudp.NodeClosed, match="not open yet: use `async with` on"):
         node.peer("127.0.0.1:1")
     assert "not open" in repr(node)
+    with pytest.raises(rudp.NodeClosed, match="not open yet: use `with` on"):
+        rudp.sync.Node("127.0.0.1:0").peer("127.0.0.1:1")
 
 
 async def test_a_handler_may_close_its_own_node(wait):
@@ -242,6 +245,7 @@ def test_forgetting_to_close_warns_and_stops_the_node(script):
         """
 import asyncio, gc, threading, warnings
 import rudp
+import rudp.sync
 
 async def main():
     node = await rudp.Node().open()
@@ -264,6 +268,7 @@ def test_a_loop_that_ended_without_close_leaves_a_clear_error(script):
         """
 import asyncio
 import rudp
+import rudp.sync
 
 async def main():
     node = await rudp.Node().open()
