@@ -40,7 +40,11 @@ def alarms(handler):
         signal.signal(signal.SIGALRM, before)
 
 
+came = []
+
+
 def interrupt(*_, **__):
+    came.append(1)
     raise KeyboardInterrupt
 
 
@@ -49,6 +53,10 @@ def until(condition):
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.002)
+
+
+# An exception of a signal handler may come out of a destructor, and then it is nobody's.
+swallowed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture
@@ -76,13 +84,17 @@ def refused(peer):
         peer.call("x" * 300)
 
 
+def call_until_alarm(peer, value):
+    came.clear()
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1e-3))
+    while not came:
+        peer.call("echo", value)
+
+
 def interrupted(peer, value=LARGE[:1000]):
-    """Calls until the alarm comes; False if a destructor swallowed it."""
+    """Whether the exception came out; a destructor may swallow it."""
     try:
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1e-3))
-        end = time.monotonic() + 0.01
-        while time.monotonic() < end:
-            peer.call("echo", value)
+        call_until_alarm(peer, value)
     except KeyboardInterrupt:
         return True
     return False
@@ -116,6 +128,7 @@ def at_rest(*nodes):
     return not any(n._open_handles() or n._running or n._core.lent for n in nodes)
 
 
+@swallowed
 def test_nothing_stays_behind(both):
     server, peer = both
     client = peer._node
@@ -138,15 +151,14 @@ def test_nothing_stays_behind(both):
 # ---- exceptions of signal handlers ----
 
 
+@swallowed
 @pytest.mark.parametrize("value", [TEXT, LARGE, {"a": [1]}, {"a": bytes(50_000)}], ids=range(4))
 def test_an_interrupt_leaves_nothing_behind(both, value, caplog):
     """Rule 17, wherever it comes: the place is free again, and what was lent is ours."""
     server, peer = both
-    came = 0
     with alarms(interrupt):
-        for _ in range(200):
-            came += interrupted(peer, value)
-    assert came > 0
+        out = [interrupted(peer, value) for _ in range(200)]
+    assert any(out)
     until(lambda: at_rest(server, peer._node))
     assert peer._node._link.places == 1
     assert np.array_equal(peer.call("echo", LARGE), LARGE)
