@@ -90,11 +90,15 @@ void lane_set_shut(lane_set *s, lane *l)
     lane_mark(&s->news, &l->news);
 }
 
-void lane_set_step(lane_set *s)
+void lane_set_step(lane_set *s, uint64_t most)
 {
+    const lane_tools *tools = &s->tools;
+    uint64_t end = tools->read + tools->wrote + most;
     list_link again;
     list_init(&again);
     for (list_link *at; (at = list_first(&s->ready)) != NULL;) {
+        if (tools->read + tools->wrote >= end)
+            break;
         list_remove(at);
         lane *l = CONTAINER_OF(at, lane, ready);
         if (lane_step(l, &s->tools))

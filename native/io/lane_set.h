@@ -32,7 +32,8 @@ void lane_set_hear(lane_set *s, lane *l, uint32_t events);
 void lane_set_give(lane_set *s, lane_command *c);
 void lane_set_shut(lane_set *s, lane *l);
 
-void lane_set_step(lane_set *s);
+/* Each that is ready moves once, until `most` bytes have moved; the others stay ready. */
+void lane_set_step(lane_set *s, uint64_t most);
 
 /* Some lane could go on at once, or there is something to tell. */
 bool lane_set_busy(const lane_set *s);

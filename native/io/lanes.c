@@ -268,11 +268,12 @@ bool lanes_quick(const lanes *s)
     return lane_set_busy(&s->quick);
 }
 
-uint64_t lanes_move_quick(lanes *s, engine *e, uint64_t now, const lanes_owner *owner)
+uint64_t lanes_move_quick(lanes *s, engine *e, uint64_t now, uint64_t most,
+                          const lanes_owner *owner)
 {
     lane_tools *tools = &s->quick.tools;
     tools->read = tools->wrote = 0;
-    lane_set_step(&s->quick);
+    lane_set_step(&s->quick, most);
     lane_set_tell(s, &s->quick, e, now, owner);
     return tools->read + tools->wrote;
 }
@@ -337,7 +338,7 @@ int lanes_wait(lanes *s, int timeout_ms, struct epoll_event *out)
 
 void lanes_step(lanes *s)
 {
-    lane_set_step(&s->streams);
+    lane_set_step(&s->streams, UINT64_MAX / 2);
 }
 
 bool lanes_busy(const lanes *s)

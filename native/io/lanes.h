@@ -98,8 +98,9 @@ void lanes_shut(lanes *s, lane *l);
 /* Quick lanes: what epoll says of one, moving their bytes, telling the engine. */
 void lanes_hear(lanes *s, lane *l, uint32_t events);
 bool lanes_quick(const lanes *s);
-/* How many bytes have moved. */
-uint64_t lanes_move_quick(lanes *s, engine *e, uint64_t now, const lanes_owner *owner);
+/* How many bytes have moved: `most`, or a little more. */
+uint64_t lanes_move_quick(lanes *s, engine *e, uint64_t now, uint64_t most,
+                          const lanes_owner *owner);
 
 /* Called by the thread. Something to tell, or to take in? */
 bool lanes_have_news(const lanes *s);

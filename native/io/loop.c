@@ -251,7 +251,7 @@ static void loop_move_lanes(loop *l, uint64_t now)
     bool more = l->more;
     uint64_t moved = 0;
     for (int i = 0; i < LANE_ROUNDS && moved < LANE_BYTES && lanes_quick(l->lanes); i++) {
-        moved += lanes_move_quick(l->lanes, l->engine, now, &owner);
+        moved += lanes_move_quick(l->lanes, l->engine, now, LANE_BYTES - moved, &owner);
         loop_drain(l, now);
         more |= l->more;
     }

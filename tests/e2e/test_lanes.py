@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -76,6 +77,17 @@ async def test_short_and_long_messages_mixed_arrive_equal(peer: rudp.Peer) -> No
     for size in sizes[:50]:
         await echo(peer, size)
         await asyncio.sleep(size % 3 * 0.015)
+
+
+async def test_many_peers_with_short_messages_at_once(pair) -> None:
+    """More lanes are ready than one turn serves; all get their turn (Rule 12)."""
+    server, _ = pair
+    server.register("echo", lambda v: v, inline=True)
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(rudp.Node()) for _ in range(24)]
+        peers = [node.peer(server.address) for node in nodes]
+        for _ in range(3):
+            await asyncio.gather(*[echo(peer, 240 * KIB) for peer in peers])
 
 
 async def test_messages_by_lane_are_taken_in_while_python_stands_still(start_server) -> None:
