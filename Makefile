@@ -40,10 +40,13 @@ setup: .venv/.dev .venv/.native ## create .venv with everything; installs system
 	@.ci/setup native
 	@touch $@
 
+# Tests that mostly wait, or disturb nobody; the others measure or flood, and run one at a time.
+BESIDE := tests/unit tests/cli tests/e2e/test_black_hole.py tests/e2e/test_security.py $(wildcard tests/test_*.py)
+
 test: setup programs ## run all tests (ARGS="-k name" goes to pytest)
 	@$(PROGRAMS) check
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -p no:benchmark tests/unit $(ARGS) || [ $$? -eq 5 ]
-	@$(BIN)/python -m pytest -q --ignore=tests/unit $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -p no:benchmark $(BESIDE) $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -q $(BESIDE:%=--ignore=%) $(ARGS) || [ $$? -eq 5 ]
 
 # The core uses the limited API only, so the very file that was built for .venv must load there too.
 other: setup ## what meets the interpreter, once more under another Python, if the machine has one

@@ -407,8 +407,9 @@ static void unconfirmed_expired(engine *e, uint64_t now, session *s)
         session_end(e, now, s, STATUS_LOST, false);
         return;
     }
-    timer_arm(&e->timers, &s->life, end);
     dial_doubt(e, now, s);
+    uint64_t again = now + unconfirmed_doubt(e); /* the table of sessions was full */
+    timer_arm(&e->timers, &s->life, s->doubted_by == NULL && again < end ? again : end);
 }
 
 void session_expired(engine *e, uint64_t now, session *s)
