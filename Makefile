@@ -41,7 +41,8 @@ setup: .venv/.dev .venv/.native ## create .venv with everything; installs system
 	@touch $@
 
 # Tests that mostly wait, or disturb nobody; the others measure or flood, and run one at a time.
-BESIDE := tests/unit tests/cli tests/e2e/test_black_hole.py tests/e2e/test_security.py $(wildcard tests/test_*.py)
+BESIDE := tests/unit tests/cli $(wildcard tests/test_*.py) \
+	tests/e2e/test_black_hole.py tests/e2e/test_security.py tests/e2e/test_errors.py
 
 test: setup programs ## run all tests (ARGS="-k name" goes to pytest)
 	@$(PROGRAMS) check
