@@ -42,7 +42,7 @@ setup: .venv/.dev .venv/.native ## create .venv with everything; installs system
 
 # Tests that mostly wait, or disturb nobody; the others measure or flood, and run one at a time.
 BESIDE := tests/unit tests/cli $(wildcard tests/test_*.py) \
-	tests/e2e/test_black_hole.py tests/e2e/test_security.py tests/e2e/test_errors.py
+	tests/e2e/test_black_hole.py tests/e2e/test_close.py tests/e2e/test_errors.py tests/e2e/test_security.py
 
 test: setup programs ## run all tests (ARGS="-k name" goes to pytest)
 	@$(PROGRAMS) check
