@@ -9,6 +9,7 @@ from rudp._errors import (
     OUTCOMES,
     Busy,
     CallError,
+    DeadlineExceeded,
     NodeClosed,
     Outcome,
     RemoteError,
@@ -20,6 +21,13 @@ from rudp._lib import CANCELLED, EXCEPTION, STATUS_ERRORS, STATUS_TEXTS
 def table_full(limit: int) -> Busy:
     """Why no further call begins."""
     return Busy(f"{limit} calls of this node are in flight (Config.calls)", outcome=Outcome.NO)
+
+
+def no_time(method: str, peer: Any) -> DeadlineExceeded:
+    """Why a call does not begin whose time is over."""
+    where = peer.address
+    text = f"call of {method!r} at {where}: no time is left"
+    return DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=where)
 
 
 def call_error(

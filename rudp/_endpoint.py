@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from rudp import _lib
+from rudp._codec import Encoded
 from rudp._config import Config
 from rudp._dispatch import Dispatcher
 from rudp._errors import ConfigError
@@ -213,9 +214,17 @@ class Endpoint(Dispatcher, Generic[PeerT]):
     def _accepts(self, method: Method) -> None:
         """Refuse kinds of methods that this node cannot run."""
 
-    def _require_key(self) -> None:
+    def _encode(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        pickle: bool,  # noqa: FBT001
+    ) -> Encoded:
+        if not pickle:
+            return self._codec.encode_arguments(args, kwargs)
         if self._key is None:
             raise ConfigError("pickle=True needs a node with a key")
+        return self._codec.encode_pickle({0: args, 1: kwargs} if kwargs else args)
 
     def _refused(self, code: int, method: str) -> Exception:
         """Why the core did not take a call."""

@@ -28,7 +28,7 @@ from threading import active_count, get_ident
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import call_error, table_full
+from rudp._calls import call_error, no_time, table_full
 from rudp._codec import Encoded
 from rudp._endpoint import Endpoint
 from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
@@ -220,17 +220,6 @@ class Node(Endpoint[Peer]):
 
     # ---- calls ----
 
-    def _encode(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        pickle: bool,  # noqa: FBT001
-    ) -> Encoded:
-        if not pickle:
-            return self._codec.encode_arguments(args, kwargs)
-        self._require_key()
-        return self._codec.encode_pickle({0: args, 1: kwargs} if kwargs else args)
-
     def _submit(
         self,
         peer: Peer,
@@ -242,8 +231,7 @@ class Node(Endpoint[Peer]):
         """Hand a call over to the core."""
         seconds = limited(self._default_timeout if timeout is None else timeout)
         if not seconds > 0:
-            text = f"call of {method!r} at {peer.address}: no time is left"
-            raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
+            raise no_time(method, peer)
         name, us = method.encode(), microseconds(seconds)
         handle = self._link.reserve()
         if handle == 0:

@@ -25,11 +25,11 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import call_error, table_full
+from rudp._calls import call_error, no_time, table_full
 from rudp._codec import Encoded
 from rudp._config import Config
 from rudp._endpoint import Endpoint
-from rudp._errors import ConfigError, DeadlineExceeded, Outcome
+from rudp._errors import ConfigError, Outcome
 from rudp._keys import Key
 from rudp._lib import (
     FULL,
@@ -216,15 +216,14 @@ class Node(Endpoint[Peer]):
     ) -> Any:
         """A call that is not simple, or was refused."""
         self._usable_core()
-        body = self._encode_call(args, kwargs, pickle=pickle)
+        body = self._encode(args, kwargs, pickle)
         seconds = limited(self.config.timeout if timeout is None else timeout)
         if peer._id == 0:
             until = time.monotonic()
             peer.resolve()
             seconds -= time.monotonic() - until
         if not seconds > 0:
-            text = f"call of {method!r}: no time is left"
-            raise DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=peer.address)
+            raise no_time(method, peer)
         us, name = microseconds(seconds), method.encode()
         found = self._wait_body(peer, name, body, us)
         if found == FULL:
@@ -244,14 +243,6 @@ class Node(Endpoint[Peer]):
             self, peer._id, name, body, us
         )
         return how
-
-    def _encode_call(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, pickle: bool
-    ) -> Encoded:
-        if not pickle:
-            return self._codec.encode_arguments(args, kwargs)
-        self._require_key()
-        return self._codec.encode_pickle({0: args, 1: kwargs} if kwargs else args)
 
     def _ended(
         self,

@@ -167,7 +167,7 @@ def test_an_interrupt_leaves_nothing_behind(both, value, caplog):
 
 
 STEPS = {
-    "encode": ("_encode_call", {"a": 1}),
+    "encode": ("_encode", {"a": 1}),
     "before it is handed over": ("_wait_body", {"a": 1}),
     "what was lent": ("_look_for_released", LARGE),
     "decode": ("_ended", [1]),
