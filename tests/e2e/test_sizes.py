@@ -10,6 +10,8 @@ import pytest
 
 PACKET = range(1050, 1160)  # one packet, or a message over TCP
 EDGES = [n + d for n in (255, 256, 2048, 4096, 16384, 65535, 65536, 70000) for d in (-1, 0, 1)]
+THREAD = range((256 << 10) - 90, (256 << 10) + 4)  # in the turn, or by the C thread
+WAYS = {"small": range(70), "packet": PACKET, "edges": EDGES, "thread": THREAD}
 BIG = [1 << 20, (1 << 22) + 1, 64 << 20]
 
 
@@ -31,14 +33,14 @@ def echo(pair):
     return peer
 
 
-@pytest.mark.parametrize("sizes", [range(70), PACKET, EDGES], ids=["small", "packet", "edges"])
+@pytest.mark.parametrize("sizes", WAYS.values(), ids=WAYS)
 async def test_bytes_of_every_size_around_the_switch_points(echo, sizes):
     for size in sizes:
         data = pattern(size)
         assert await echo.call("echo", data) == data
 
 
-@pytest.mark.parametrize("sizes", [range(70), PACKET, EDGES], ids=["small", "packet", "edges"])
+@pytest.mark.parametrize("sizes", WAYS.values(), ids=WAYS)
 async def test_replies_alone_may_be_big(echo, sizes):
     for size in sizes:
         assert await echo.call("make", size) == pattern(size)
