@@ -119,7 +119,8 @@ $(addsuffix -libfuzzer,$(TARGETS)): build/fuzz/%-libfuzzer: build/fuzz/tests/fuz
 $(STRESS): build/stress/%: build/thread/tests/stress/%.o build/thread/libnative.a
 	$(call link,thread)
 
-build/yardsticks/%: benchmarks/yardsticks/%.c $(wildcard benchmarks/yardsticks/*.h)
-	@mkdir -p $(@D); gcc -std=gnu11 -O2 -g $(WARN) -o $@ $< -pthread && echo "built $@"
+build/yardsticks/%: benchmarks/yardsticks/%.c $(wildcard benchmarks/yardsticks/*.h) native/base/crc32c.c
+	@mkdir -p $(@D); gcc -std=gnu11 -O2 -g -I native $(WARN) -o $@ $< native/base/crc32c.c $(LIBS) && \
+		echo "built $@"
 
 -include $(shell find build -name '*.d' 2>/dev/null)

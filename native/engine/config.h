@@ -47,7 +47,8 @@ typedef struct {
     uint64_t tombstone;                    /* 30 s (S7) */
     uint64_t drain_max;                    /* 30 s (S6) */
     uint64_t lane_welcome;                 /* 1 s */
-    uint64_t lane_progress; /* 2 s without a position while probes are answered (T7) */
+    uint64_t lane_progress; /* 2 s without a position while probes are answered (T7), or without an
+                               answer to a dial (M2) */
     uint64_t lane_retry;    /* 5 s between attempts while no lane can be made (M5) */
     uint64_t lane0_park;    /* 60 s (M1) */
     uint64_t stranger_life; /* 5 s: connection that has not authenticated (M4) */

@@ -320,8 +320,10 @@ static void opened(engine *e, uint64_t now, connection *c)
     c->first_due = dial;
     c->hello_due = !dial;
     connection_act(e, c);
-    /* A dial ends its connection itself (dial.c); a lane must be welcomed (M4). */
-    timer_arm(&e->timers, &c->timer, dial ? TIME_NEVER : time_after(now, e->config.lane_welcome));
+    /* A dial has time to ask twice, and what swallows that is lost: it opens another (M2). A lane
+     * must be welcomed (M4). */
+    uint64_t patience = dial ? e->config.lane_progress : e->config.lane_welcome;
+    timer_arm(&e->timers, &c->timer, time_after(now, patience));
 }
 
 void lane_news(engine *e, uint64_t now, uint32_t id, connection_news news)
@@ -381,7 +383,7 @@ void lane_expired(engine *e, uint64_t now, connection *c)
         }
         break;
     case CONNECTION_STRANGER:
-    case CONNECTION_HANDSHAKING: e->counters.dropped[DROP_STRANGER_SLOW]++; break;
+    case CONNECTION_HANDSHAKING: e->counters.dropped[DROP_STRANGER_SLOW] += !c->ours; break;
     case CONNECTION_OPENING:
     case CONNECTION_GREETING: break;
     case CONNECTION_FREE:

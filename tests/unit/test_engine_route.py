@@ -155,3 +155,17 @@ def test_without_udp_a_peer_that_closes_says_so(engine: Engine) -> None:
     pair.run_until(lambda: call.done)
     assert (call.status, call.outcome) == ("CLOSED", "unknown")
     assert pair.now - began < 100 * MS
+
+
+def test_a_dial_leaves_a_connection_that_swallows_its_handshake(engine: Engine) -> None:
+    """M2: UDP is blocked, and TCP was opened in the last moment of a partition: it stays open and
+    nothing ever comes back. Another is tried before the dial is given up."""
+    pair = LanePair(engine)
+    pair.network = passing(0)
+    call = pair.a.call("echo", b"", timeout_ms=10_000)
+    pair.run_until(lambda: pair.links != [] and len(pair.links[0].ends) == 2)
+    pair.links[0].dead = True
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert pair.now <= 4 * SECOND
+    assert len(pair.links) == 2
