@@ -343,8 +343,12 @@ void dial_got_second(engine *e, uint64_t now, const path *from, uint32_t over, u
         dialled(e, now, s, t, from, over, &theirs);
         return;
     }
-    /* It lives, but where its packets go nobody answers: perhaps both have moved (S8). */
-    if (s->doubts != NULL)
+    /* It lives, but where its packets go nobody answers: perhaps both have moved (S8), or it has
+     * lost the connection that it was made over (M2). */
+    if (s->doubts != NULL) {
         route_heard(e, now, s->doubts, from, over, size);
+        if (over != 0)
+            lane_want(e, now, s->doubts, 0);
+    }
     dial_stop(e, now, s);
 }

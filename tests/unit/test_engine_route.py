@@ -158,8 +158,11 @@ def test_without_udp_a_peer_that_closes_says_so(engine: Engine) -> None:
 
 
 def test_a_dial_leaves_a_connection_that_swallows_its_handshake(engine: Engine) -> None:
-    """M2: UDP is blocked, and TCP was opened in the last moment of a partition: it stays open and
-    nothing ever comes back. Another is tried before the dial is given up."""
+    """M2: another is tried before the dial is given up.
+
+    UDP is blocked, and TCP was opened in the last moment of a partition: it stays open, and nothing
+    ever comes back.
+    """
     pair = LanePair(engine)
     pair.network = passing(0)
     call = pair.a.call("echo", b"", timeout_ms=10_000)
@@ -169,3 +172,19 @@ def test_a_dial_leaves_a_connection_that_swallows_its_handshake(engine: Engine) 
     assert call.status == "OK"
     assert pair.now <= 4 * SECOND
     assert len(pair.links) == 2
+
+
+def test_a_session_that_lost_the_connection_it_was_made_over_opens_another(engine: Engine) -> None:
+    """M2, S5: UDP is blocked, and the lane broke before the first packet came back.
+
+    The dialler asks whether its session is alive. The answer comes over TCP, so TCP works.
+    """
+    pair = LanePair(engine)
+    pair.network = passing(0)
+    began = pair.now
+    call = pair.a.call("echo", b"", timeout_ms=10_000)
+    pair.run_until(lambda: pair.a.counter("hellos_received") == 1)
+    pair.cut(pair.links[0])
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
+    assert pair.now - began <= 2 * SECOND
