@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.harness import Comparison, Target, rudp_program, yardstick
+from benchmarks.harness import Comparison, Placement, Target, rudp_program, yardstick
 
 QUESTION = "How many calls per second, with many outstanding?"
 SHAPES = ((64, 64), (256, 64), (256, 1024))  # outstanding, bytes
+LONGER = (2048, 16384)  # bytes
+PLACEMENTS: tuple[Placement, ...] = ("one", "two")
 
 
 def measure(seconds: float) -> Iterator[Comparison]:
@@ -39,3 +41,25 @@ def measure(seconds: float) -> Iterator[Comparison]:
     yield Comparison(
         "64 of 64 bytes, coroutine", "/s", "two", rate, floor, goal=above, beside="asyncio"
     )
+    yield from by_lane(seconds)
+
+
+def by_lane(seconds: float) -> Iterator[Comparison]:
+    """Messages too long for a packet; their rival in Python are asyncio's streams."""
+    for placement in PLACEMENTS:
+        for payload in LONGER:
+            shape = {"seconds": seconds, "outstanding": 64, "payload": payload}
+            rates = [
+                rudp_program("echo", placement=placement, method="echo", api=api, **shape)
+                for api in ("asyncio", "streams")
+            ]
+            ours, streams = (float(rate["calls_per_second"]) for rate in rates)
+            yield Comparison(
+                f"64 of {payload} bytes, coroutine",
+                "/s",
+                placement,
+                ours,
+                streams,
+                goal=Target("at least", 1.0),
+                beside="asyncio, TCP",
+            )

@@ -221,6 +221,7 @@ class LaneNode(Node):
         assert len(body) == s.length > 0
         segment = Segment((s.kind, s.slot, s.sequence, s.offset, s.length, s.flags), body)
         end.writes[token] = None
+        self.pair.outstanding = max(self.pair.outstanding, len(end.writes))
         self.pair.written.append(end.link)
         self.pair.lengths.append(len(body))
         full = min(len(body), end.link.segment_size or FULL)
@@ -284,6 +285,7 @@ class LanePair(Pair):
         self.links: list[Link] = []
         self.written: list[Link] = []  # one entry per segment
         self.lengths: list[int] = []
+        self.outstanding = 0  # the most WRITEs that one end had not reported
         self.write_takes = MS
         self.segments_most = FULL  # what the path lets through of TCP (T8)
         self.corrupt: Callable[[Segment], bool] = lambda _segment: False

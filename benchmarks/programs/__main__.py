@@ -14,6 +14,9 @@ import importlib
 import json
 import sys
 
+APIS = {"asyncio": None, "sync": "blocking", "bare": "bare", "streams": "streams"}
+"""Which module plays all roles of this kind; None: each has its own."""
+
 
 def arguments() -> argparse.Namespace:
     """What one role is told."""
@@ -21,7 +24,7 @@ def arguments() -> argparse.Namespace:
     roles = parser.add_subparsers(dest="role", required=True)
     for role in ("server", "echo", "store", "mixed"):
         one = roles.add_parser(role)
-        one.add_argument("--api", default="asyncio", choices=("asyncio", "sync", "bare"))
+        one.add_argument("--api", default="asyncio", choices=APIS)
         one.add_argument("--cipher", default="none", help="none, aes-256-gcm, chacha20-poly1305")
         if role == "server":
             continue
@@ -39,7 +42,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Play the role."""
     given = arguments()
-    name = {"sync": "blocking", "bare": "bare"}.get(given.api, given.role)
+    name = APIS[given.api] or given.role
     module = importlib.import_module(f"{__package__}.{name}")  # only what this role needs
     work = module.serve if given.role == "server" else module.measure
     done = work(given)

@@ -58,7 +58,7 @@ typedef struct {
     /* Packets. */
     uint32_t window_initial;           /* 16 full packets */
     uint32_t window_max;               /* 512 full packets */
-    uint32_t segment_min, segment_max; /* bytes: 16 KiB, 1 MiB */
+    uint32_t segment_min, segment_max; /* bytes: 16 KiB, 1 MiB; up to a sixteenth more (T9) */
     uint32_t probes_per_second;        /* 20,000 per node (L2) */
     uint32_t strangers;                /* unauthenticated connections: 256 */
     uint32_t hellos_per_turn;          /* public-key operations: 8 (K6) */

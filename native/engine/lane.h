@@ -22,11 +22,14 @@
 #include "engine/session.h"
 #include "engine/transfer.h"
 
-#define LANE_STEP       4u     /* lane numbers: their remainder is the class */
-#define LANE_WRITES     2u     /* WRITEs outstanding per lane */
-#define LANE_MISSED     8u     /* by transfer slot, so that with 8 slots they never collide */
-#define LANE_UNSENT_MAX 65536u /* bytes that wait in lane 0 before packets wait here (M1) */
-#define LANE_SMALL      536u   /* TCP_MAXSEG that every path carries: of lane 0, and see T8 */
+#define LANE_STEP         4u      /* lane numbers: their remainder is the class */
+#define LANE_WRITES       2u      /* WRITEs outstanding per lane; of short messages ... */
+#define LANE_SHORT_MOST   32768u  /* ... of so many bytes ... */
+#define LANE_WRITES_MOST  16u     /* ... so many, which is bits of write_whole ... */
+#define LANE_WRITES_BYTES 131072u /* ... until together they are so long */
+#define LANE_MISSED       8u      /* by transfer slot, so that with 8 slots they never collide */
+#define LANE_UNSENT_MAX   65536u  /* bytes that wait in lane 0 before packets wait here (M1) */
+#define LANE_SMALL        536u    /* TCP_MAXSEG that every path carries: of lane 0, and see T8 */
 
 typedef enum {
     CONNECTION_FREE,
@@ -83,11 +86,12 @@ typedef struct connection {
     uint64_t progress_at; /* ns: a position last moved on it (T7) */
     uint64_t put_since;   /* ns, lane 0: first packet PUT since one came, 0: none */
     size_t unsent;
-    uint32_t segment_bytes;             /* present segment size: 2 ms of the lane's rate */
-    uint32_t write_length[LANE_WRITES]; /* of those outstanding, oldest first */
-    uint64_t write_began[LANE_WRITES];
-    uint64_t write_ended; /* ns: the last that was done */
-    uint64_t hold_due;    /* ns: when that is given up, as the timer knows; 0: not meant by it */
+    uint32_t segment_bytes;                  /* present segment size: 2 ms of the lane's rate */
+    uint32_t write_length[LANE_WRITES_MOST]; /* of those outstanding, oldest first */
+    uint16_t write_whole;                    /* bit per each: is the whole of a message */
+    uint64_t write_began;                    /* ns: when there was none before */
+    uint64_t write_ended;                    /* ns: the last that was done */
+    uint64_t hold_due; /* ns: when that is given up, as the timer knows; 0: not meant by it */
     struct {
         uint32_t sequence; /* 0: none */
         uint16_t slot;
@@ -192,6 +196,7 @@ void connection_attempt_failed(engine *e, uint64_t now, session *s, uint64_t beg
 void connection_stalled(engine *e, session *s, connection *c);
 /* The engine's copies of the lane's keys are not needed any more. */
 void connection_wipe(connection *c);
+bool connection_can_write(const connection *c);
 bool connection_write(engine *e, uint64_t now, connection *c, action *out);
 bool connection_read(engine *e, uint64_t now, connection *c, action *out);
 void connection_hold_over(engine *e, uint64_t now, connection *c); /* timer (A1) */

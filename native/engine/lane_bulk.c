@@ -62,15 +62,42 @@ static transfer *whose_turn(connection *c)
     return chosen;
 }
 
+/* The rest of a message in equal segments, each up to a sixteenth longer than `most`: a last one of
+ * a few bytes would cost what a whole one does. */
+static uint32_t even_share(uint64_t left, uint32_t most)
+{
+    uint64_t stretched = most + most / 16;
+    uint64_t count = (left + stretched - 1) / stretched;
+    uint64_t share = ((left + count - 1) / count + 63) & ~UINT64_C(63);
+    return (uint32_t)(share < left ? share : left);
+}
+
+/* The n-th oldest outstanding is a message of its own. */
+static bool is_short(const connection *c, uint32_t n)
+{
+    return (c->write_whole >> n & 1) != 0 && c->write_length[n] <= LANE_SHORT_MOST;
+}
+
+/* T9: two at a time, so that a shorter message need not wait; but many short ones, which leave
+ * together. */
+bool connection_can_write(const connection *c)
+{
+    if (c->state != CONNECTION_BULK || list_empty(&c->turns))
+        return false;
+    uint32_t together = 0, i = 0;
+    for (; i < c->writes && is_short(c, i); i++)
+        together += c->write_length[i];
+    bool all = i == c->writes && c->writes < LANE_WRITES_MOST && together < LANE_WRITES_BYTES;
+    return c->writes < LANE_WRITES || all;
+}
+
 bool connection_write(engine *e, uint64_t now, connection *c, action *out)
 {
-    if (c->state != CONNECTION_BULK || c->bulk_due || c->welcome_due || c->writes >= LANE_WRITES ||
-        list_empty(&c->turns))
+    if (!connection_can_write(c) || c->bulk_due || c->welcome_due)
         return false;
     connection_wipe(c);
     transfer *t = whose_turn(c);
-    uint64_t left = t->total - t->written;
-    uint32_t length = left < c->segment_bytes ? (uint32_t)left : c->segment_bytes;
+    uint32_t length = even_share(t->total - t->written, c->segment_bytes);
     *out = (action){.kind = ACTION_WRITE,
                     .connection = c->id,
                     .token = token_make(TOKEN_WRITE, c->number++, t, c->id),
@@ -81,8 +108,10 @@ bool connection_write(engine *e, uint64_t now, connection *c, action *out)
                                 .sequence = t->sequence,
                                 .offset = t->written,
                                 .length = length}};
-    c->write_length[c->writes] = length;
-    c->write_began[c->writes++] = now;
+    if (c->writes == 0)
+        c->write_began = now;
+    c->write_whole |= (uint16_t)((length == t->total) << c->writes);
+    c->write_length[c->writes++] = length;
     c->used = true;
     transfer_wrote(e, now, t, length);
     if (t->written >= t->total)
@@ -93,7 +122,9 @@ bool connection_write(engine *e, uint64_t now, connection *c, action *out)
 /* The lane's rate, as the kernel takes bytes, sets the size of the next segments. */
 static void measure(engine *e, uint64_t now, connection *c)
 {
-    uint64_t began = c->write_began[0] > c->write_ended ? c->write_began[0] : c->write_ended;
+    if (is_short(c, 0))
+        return; /* several leave at once, into the kernel's buffer: that says nothing */
+    uint64_t began = c->write_began > c->write_ended ? c->write_began : c->write_ended;
     uint64_t took = now > began ? now - began : 1;
     uint64_t fits = (uint64_t)c->write_length[0] * LANE_TIME / took;
     uint64_t least = e->config.segment_min, most = e->config.segment_max;
@@ -103,18 +134,17 @@ static void measure(engine *e, uint64_t now, connection *c)
     uint64_t spare = fits > c->segment_bytes ? GRAIN - 1 : 0;
     fits = ((c->segment_bytes * UINT64_C(3) + fits) / 4 + spare) / GRAIN * GRAIN;
     c->segment_bytes = (uint32_t)(fits < least ? least : fits > most ? most : fits);
-    c->write_ended = now;
 }
 
 static void write_done(engine *e, uint64_t now, connection *c, done_result result)
 {
     if (result == DONE_OK)
         measure(e, now, c);
+    c->write_ended = now;
     c->writes--;
-    for (uint32_t i = 0; i < c->writes; i++) {
+    c->write_whole >>= 1;
+    for (uint32_t i = 0; i < c->writes; i++)
         c->write_length[i] = c->write_length[i + 1];
-        c->write_began[i] = c->write_began[i + 1];
-    }
     connection_act(e, c);
 }
 

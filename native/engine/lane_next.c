@@ -119,8 +119,8 @@ static bool next_of(engine *e, uint64_t now, unsigned wanted, connection *c, act
 static bool has_more(const connection *c)
 {
     bool greeting = c->hello_due || c->welcome_due || c->first_due || c->second_due;
-    bool write = c->state == CONNECTION_BULK && c->writes < LANE_WRITES && !list_empty(&c->turns);
-    return c->shut_due || c->open_due || c->bulk_due || greeting || c->read_due || write;
+    return c->shut_due || c->open_due || c->bulk_due || greeting || c->read_due ||
+           connection_can_write(c);
 }
 
 bool lane_next(engine *e, uint64_t now, unsigned wanted, action *out, uint8_t buffer[ACTION_BUFFER])

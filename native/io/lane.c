@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "io/lane_parts.h"
 #include "io/parcel.h"
 #include "io/pool.h"
+#include "io/scratch.h"
 #include "io/sockets.h"
 
 void lane_init(lane *l, uint32_t connection, int fd)
@@ -29,61 +31,32 @@ static void lane_end(lane *l, connection_news how)
     }
 }
 
-static void command_finish(lane_command *c, done_result result, lane_tools *tools)
+/* ---- writing ---- */
+
+void lane_command_finish(lane_command *c, done_result result, lane_tools *tools)
 {
     c->result = result;
     list_push_back(tools->done, &c->link);
 }
 
+static size_t ranges_size(const struct iovec *ranges, uint32_t count)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += ranges[i].iov_len;
+    return size;
+}
+
 /* ---- writing ---- */
-
-/* The scratch buffers that are not in use form a chain through their first bytes. */
-static uint8_t *scratch_borrow(lane_tools *tools)
-{
-    uint8_t *scratch = tools->spare;
-    if (scratch == NULL)
-        return malloc(LANE_SEALED);
-    memcpy(&tools->spare, scratch, sizeof tools->spare);
-    tools->spares--;
-    return scratch;
-}
-
-static void scratch_return(lane_writing *w, lane_tools *tools)
-{
-    uint8_t *scratch = w->scratch;
-    w->scratch = NULL;
-    if (scratch == NULL)
-        return;
-    if (tools->spares == LANE_SPARES) {
-        free(scratch);
-        return;
-    }
-    memcpy(scratch, &tools->spare, sizeof tools->spare);
-    tools->spare = scratch;
-    tools->spares++;
-}
-
-void lane_tools_free(lane_tools *tools)
-{
-    while (tools->spare != NULL) {
-        uint8_t *scratch = tools->spare;
-        memcpy(&tools->spare, scratch, sizeof tools->spare);
-        free(scratch);
-    }
-    free(tools->sink);
-}
 
 static bool cipher_is_plain(const lane_cipher *c)
 {
     return c->kind == CIPHER_PLAIN;
 }
 
-/* Seals into the scratch buffer, or sums; how many bytes, at most LANE_RANGES buffers. */
-static uint64_t lane_seal_range(lane *l, uint64_t from, uint64_t size)
+uint64_t lane_seal_range(lane *l, const lane_command *c, uint64_t from, uint64_t size, uint8_t *out)
 {
-    const lane_command *c = l->out.command;
     struct iovec ranges[LANE_RANGES];
-    uint8_t *out = l->out.scratch;
     uint32_t count =
         memory_range(c->memory, c->segment.offset + from, size, ranges, LANE_RANGES, &size);
     for (uint32_t i = 0; i < count; i++) {
@@ -128,7 +101,7 @@ static void lane_seal_piece(lane *l, const lane_tools *tools)
         uint64_t piece = piece_of(w->scratch != NULL, s->length - w->sealed, tools);
         w->scratch_from = w->sealed;
         if (!w->sums_after)
-            piece = lane_seal_range(l, w->sealed, piece);
+            piece = lane_seal_range(l, w->command, w->sealed, piece, w->scratch);
         w->sealed += piece;
     }
     if (w->sealed == s->length && !w->complete && !w->sums_after) {
@@ -188,7 +161,7 @@ static void lane_count_sent(lane *l, size_t size)
 static void lane_sum_sent(lane *l, uint64_t from)
 {
     while (from < l->out.sent)
-        from += lane_seal_range(l, from, l->out.sent - from);
+        from += lane_seal_range(l, l->out.command, from, l->out.sent - from, NULL);
     if (from < l->out.command->segment.length)
         return;
     segment_seal_finish(l->send, l->owed);
@@ -202,16 +175,7 @@ static bool lane_has_sent(const lane_writing *w)
            (length == 0 || w->sums_after || w->trailer_sent == SEGMENT_TRAILER);
 }
 
-static size_t ranges_size(const struct iovec *ranges, uint32_t count)
-{
-    size_t size = 0;
-    for (uint32_t i = 0; i < count; i++)
-        size += ranges[i].iov_len;
-    return size;
-}
-
-/* One system call; how much it took. A short count means that the socket is full now. */
-static ssize_t lane_send(lane *l, struct iovec *ranges, uint32_t count)
+ssize_t lane_send(lane *l, struct iovec *ranges, uint32_t count)
 {
     struct msghdr header = {.msg_iov = ranges, .msg_iovlen = count};
     ssize_t sent = sendmsg(l->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -255,9 +219,10 @@ static size_t lane_write_piece(lane *l, lane_tools *tools)
     if (l->out.sums_after)
         lane_sum_sent(l, before);
     if (lane_has_sent(&l->out)) {
-        command_finish(l->out.command, DONE_OK, tools);
+        lane_command_finish(l->out.command, DONE_OK, tools);
         l->out.command = NULL;
-        scratch_return(&l->out, tools);
+        scratch_return(tools, l->out.scratch);
+        l->out.scratch = NULL;
     }
     return sent;
 }
@@ -268,6 +233,10 @@ static void lane_write(lane *l, lane_tools *tools)
     while (l->writable && !l->ended && moved < tools->step) {
         if (l->prefix != NULL) {
             lane_write_prefix(l);
+            continue;
+        }
+        if (l->staged.bytes != NULL || (l->out.command == NULL && lane_stage(l, tools))) {
+            moved += lane_write_staged(l, tools);
             continue;
         }
         if (l->out.command == NULL)
@@ -304,11 +273,21 @@ static void lane_wait_readable(lane *l)
         l->in.lowat = lowat;
 }
 
-static size_t lane_receive(lane *l, struct iovec *ranges, int count)
+/* What came along before, or one system call. `ranges` has room for one more. */
+static size_t lane_receive(lane *l, lane_tools *tools, struct iovec *ranges, int count)
 {
-    ssize_t got = readv(l->fd, ranges, count);
+    l->drained = false;
+    if (lane_ahead(l))
+        return lane_take_ahead(l, tools, ranges, count);
+    size_t wanted = ranges_size(ranges, (uint32_t)count);
+    bool along = lane_want_ahead(l, tools, &ranges[count]);
+    size_t most = wanted + (along ? ranges[count].iov_len : 0);
+    ssize_t got = readv(l->fd, ranges, count + along);
+    l->drained = got > 0 && (size_t)got < most;
+    if (along)
+        lane_got_ahead(l, tools, got > 0 && (size_t)got > wanted ? (size_t)got - wanted : 0);
     if (got > 0)
-        return (size_t)got;
+        return (size_t)got < wanted ? (size_t)got : wanted;
     if (got == 0)
         lane_end(l, CONNECTION_ENDED);
     else if (errno == EAGAIN)
@@ -332,11 +311,13 @@ static void lane_head_came(lane *l)
     l->segment_came = true;
 }
 
-static void lane_read_head(lane *l)
+static void lane_read_head(lane *l, lane_tools *tools)
 {
-    struct iovec range = {l->in.head + l->in.head_have, SEGMENT_HEADER - l->in.head_have};
-    l->in.head_have += (uint32_t)lane_receive(l, &range, 1);
+    struct iovec ranges[2] = {{l->in.head + l->in.head_have, SEGMENT_HEADER - l->in.head_have}};
+    l->in.head_have += (uint32_t)lane_receive(l, tools, ranges, 1);
     lane_head_came(l);
+    if (l->drained)
+        lane_wait_readable(l);
 }
 
 static void lane_body_came(lane *l, lane_tools *tools)
@@ -345,7 +326,7 @@ static void lane_body_came(lane *l, lane_tools *tools)
     bool whole = c->segment.length == 0 || segment_open_finish(l->receive, l->in.trailer);
     l->in.command = NULL;
     l->in.phase = LANE_HEAD;
-    command_finish(c, whole ? DONE_OK : DONE_CORRUPT, tools);
+    lane_command_finish(c, whole ? DONE_OK : DONE_CORRUPT, tools);
     if (!whole)
         lane_end(l, CONNECTION_BROKE);
 }
@@ -366,7 +347,7 @@ static struct iovec lane_body_range(const lane *l, const lane_tools *tools)
 static size_t lane_read_body(lane *l, lane_tools *tools)
 {
     lane_reading *r = &l->in;
-    struct iovec ranges[3] = {lane_body_range(l, tools)};
+    struct iovec ranges[4] = {lane_body_range(l, tools)};
     size_t body = ranges[0].iov_len, trailer = 0;
     int count = 1;
     if (r->have + body == r->command->segment.length) {
@@ -375,7 +356,7 @@ static size_t lane_read_body(lane *l, lane_tools *tools)
         ranges[2] = (struct iovec){r->head, SEGMENT_HEADER};
         count = 3;
     }
-    size_t got = lane_receive(l, ranges, count);
+    size_t got = lane_receive(l, tools, ranges, count);
     if (got == 0)
         return 0;
     size_t in_body = got < body ? got : body;
@@ -391,17 +372,22 @@ static size_t lane_read_body(lane *l, lane_tools *tools)
         if (!l->ended)
             lane_head_came(l);
     }
-    if (got < ranges_size(ranges, (uint32_t)count))
+    if (l->drained)
         lane_wait_readable(l);
     return got;
+}
+
+static bool lane_can_read(const lane *l)
+{
+    return (l->readable || lane_ahead(l)) && l->in.phase != LANE_WAIT;
 }
 
 static void lane_read(lane *l, lane_tools *tools)
 {
     size_t moved = 0;
-    while (l->readable && !l->ended && moved < tools->step && l->in.phase != LANE_WAIT) {
+    while (lane_can_read(l) && !l->ended && moved < tools->step) {
         if (l->in.phase == LANE_HEAD)
-            lane_read_head(l);
+            lane_read_head(l, tools);
         else
             moved += lane_read_body(l, tools);
     }
@@ -431,13 +417,13 @@ void lane_give_write(lane *l, lane_command *write)
 
 bool lane_has_writing(const lane *l)
 {
-    return l->prefix != NULL || l->owed_left > 0 || l->out.command != NULL ||
-           !list_empty(&l->writes);
+    return l->prefix != NULL || l->staged.bytes != NULL || l->owed_left > 0 ||
+           l->out.command != NULL || !list_empty(&l->writes);
 }
 
 bool lane_is_quiet(const lane *l)
 {
-    return l->in.phase == LANE_HEAD && l->in.head_have == 0 && !l->segment_came &&
+    return l->in.phase == LANE_HEAD && l->in.head_have == 0 && !lane_ahead(l) && !l->segment_came &&
            !lane_has_writing(l) && !l->ended && !l->shut;
 }
 
@@ -445,24 +431,25 @@ bool lane_step(lane *l, lane_tools *tools)
 {
     lane_read(l, tools);
     lane_write(l, tools);
-    bool can_read = l->readable && l->in.phase != LANE_WAIT;
-    return !l->ended && (can_read || (l->writable && lane_has_writing(l)));
+    return !l->ended && (lane_can_read(l) || (l->writable && lane_has_writing(l)));
 }
 
 void lane_fail_all(lane *l, lane_tools *tools)
 {
     if (!l->ended && l->prefix == NULL)
         lane_write_owed(l); /* its segment was reported as done */
-    scratch_return(&l->out, tools);
+    lane_short_end(l, tools);
+    scratch_return(tools, l->out.scratch);
+    l->out.scratch = NULL;
     if (l->out.command != NULL)
-        command_finish(l->out.command, DONE_FAILED, tools);
+        lane_command_finish(l->out.command, DONE_FAILED, tools);
     if (l->in.command != NULL)
-        command_finish(l->in.command, DONE_FAILED, tools);
+        lane_command_finish(l->in.command, DONE_FAILED, tools);
     l->out.command = NULL;
     l->in.command = NULL;
     for (list_link *w; (w = list_first(&l->writes)) != NULL;) {
         list_remove(w);
-        command_finish(CONTAINER_OF(w, lane_command, link), DONE_FAILED, tools);
+        lane_command_finish(CONTAINER_OF(w, lane_command, link), DONE_FAILED, tools);
     }
     free(l->prefix);
     l->prefix = NULL;

@@ -38,7 +38,7 @@
 #include "seal/segment.h"
 
 enum {
-    LANE_STEP = 1 << 20,     /* most bytes per system call, and per direction and turn (Rule 26) */
+    LANE_STEP = 1088 << 10,  /* most bytes per system call, and per direction and turn (Rule 26) */
     LANE_PIECE = 256 << 10,  /* the same beside small calls */
     LANE_SEALED = 512 << 10, /* most bytes sealed at a time: they stay in the cache */
     LANE_SHORT = 256 << 10,  /* most bytes of a segment that leaves with its tag, and in the turn */
@@ -83,6 +83,12 @@ typedef struct {
     bool sums_after;       /* plaintext: what has left is summed, and the tag will be owed */
 } lane_writing;
 
+/* Short segments that leave together, or came together (lane_short.c). */
+typedef struct {
+    uint8_t *bytes; /* borrowed; NULL: none */
+    size_t size, gone;
+} lane_buffer;
+
 typedef struct lane {
     list_link link;       /* among all of its set */
     list_link ready;      /* among those with something to do */
@@ -99,9 +105,11 @@ typedef struct lane {
     list_link writes; /* WRITE commands not begun */
     lane_reading in;
     lane_writing out;
+    lane_buffer staged, ahead;
     uint8_t owed[SEGMENT_TRAILER]; /* tag of the segment before: leaves first */
     uint32_t owed_left;
     bool readable, writable; /* until the kernel says otherwise */
+    bool drained;            /* by the last reception */
     bool segment_came;       /* in.segment is to be told */
     bool shut;               /* the engine wants it gone */
     bool ended;              /* told as `how`, nothing moves any more */
@@ -111,6 +119,7 @@ typedef struct lane {
 /* What the lanes of one set share. */
 typedef struct {
     uint32_t step;   /* LANE_PIECE, or LANE_STEP while nobody makes small calls */
+    bool ahead;      /* more may be received than the segment under way */
     uint64_t read;   /* bytes of bodies, since somebody set it to 0 ... */
     uint64_t wrote;  /* ... and the same written */
     uint8_t *sink;   /* LANE_STEP bytes for bodies nobody wants (T2) */

@@ -32,6 +32,7 @@ bool lanes_open(lanes *s, lane_keys *keys, uint32_t lanes_most)
     }
     bool ok = lane_set_open(&s->quick, LANE_SHORT);
     ok &= lane_set_open(&s->streams, LANE_PIECE);
+    s->quick.tools.ahead = true;
     s->commands = calloc(LANES_COMMANDS, sizeof *s->commands);
     s->streams.epfd = epoll_create1(EPOLL_CLOEXEC);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

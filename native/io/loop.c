@@ -137,9 +137,8 @@ static void loop_obey(loop *l, uint64_t now, const action *a)
 }
 
 /* E3, E4: what there is no place for is not asked for; it stays due. */
-static unsigned loop_wanted(loop *l, uint32_t sent)
+static unsigned loop_wanted(loop *l, unsigned wanted, uint32_t sent)
 {
-    unsigned wanted = ACTION_ALL;
     if (l->udp.full || sent >= SEND_MOST)
         wanted &= ~(unsigned)ACTION_SEND;
     if (!l->owner.room(l->owner.context))
@@ -149,7 +148,7 @@ static unsigned loop_wanted(loop *l, uint32_t sent)
     return wanted;
 }
 
-void loop_drain(loop *l, uint64_t now)
+static void loop_act(loop *l, uint64_t now, unsigned kinds)
 {
     uint32_t sent = 0, count = 0;
     action a;
@@ -159,7 +158,7 @@ void loop_drain(loop *l, uint64_t now)
             loop_flush(l, now);
             slot = l->udp.full ? l->spare : udp_slot(&l->udp);
         }
-        if (!engine_next(l->engine, now, loop_wanted(l, sent), &a, slot))
+        if (!engine_next(l->engine, now, loop_wanted(l, kinds, sent), &a, slot))
             break;
         sent += a.kind == ACTION_SEND;
         loop_obey(l, now, &a);
@@ -167,6 +166,11 @@ void loop_drain(loop *l, uint64_t now)
     l->more = sent >= SEND_MOST || count == DRAIN_MOST;
     connections_flush(&l->connections, now);
     loop_flush(l, now);
+}
+
+void loop_drain(loop *l, uint64_t now)
+{
+    loop_act(l, now, ACTION_ALL);
 }
 
 /* ---- in ---- */
@@ -244,18 +248,22 @@ static void loop_arm(loop *l, uint64_t now)
     l->armed = due;
 }
 
-/* A message that comes takes two rounds: its head, then its body to where the engine wants it. */
+/* A message that comes takes two rounds: its head, then its body to where the engine wants it.
+ * What is to be said of all of them leaves together, behind the last. */
 static void loop_move_lanes(loop *l, uint64_t now)
 {
     lanes_owner owner = connections_own(&l->connections);
     bool more = l->more;
     uint64_t moved = 0;
-    for (int i = 0; i < LANE_ROUNDS && moved < LANE_BYTES && lanes_quick(l->lanes); i++) {
+    int i = 0;
+    for (; i < LANE_ROUNDS && moved < LANE_BYTES && lanes_quick(l->lanes); i++) {
         moved += lanes_move_quick(l->lanes, l->engine, now, LANE_BYTES - moved, &owner);
-        loop_drain(l, now);
+        loop_act(l, now, ACTION_ALL & ~(unsigned)ACTION_SEND);
         more |= l->more;
     }
-    l->more = more || lanes_quick(l->lanes);
+    if (i > 0)
+        loop_drain(l, now);
+    l->more |= more || lanes_quick(l->lanes);
 }
 
 void loop_turn(loop *l, uint64_t now, turn_kind kind)

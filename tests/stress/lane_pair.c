@@ -5,11 +5,13 @@
  *
  * Two lanes (io/lane.c) on one loopback connection, one thread each, no engine: this program plays
  * its part. Checked: every byte of every segment; that SO_RCVLOWAT never exceeds what will still
- * come (Rule 26, at every wait); that a flipped byte ends the lane and never arrives (T10).
+ * come (Rule 26, at every wait); that a flipped byte ends the lane and never arrives (T10); that
+ * short segments share their packets.
  *
- *   lane_pair [SEED CIPHER MEGABYTES [flip]]    exit status 0, and the rates on stdout */
+ *   lane_pair [SEED CIPHER MEGABYTES [flip|short]]    exit status 0, and the rates on stdout */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <linux/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,15 +27,15 @@
 #include "io/pool.h"
 #include "io/tcp.h"
 
-enum { PARTS = 37, SEGMENT_MOST = LANE_STEP };
+enum { PARTS = 37, SEGMENT_MOST = LANE_STEP, SHORT_MOST = 4000, COMMANDS = 24 };
 
 typedef struct {
     int fd;
     cipher kind;
     uint64_t bytes, seed;
-    bool flip;
+    bool flip, shorts;
     parcel *source;
-    uint64_t segments, corrupt, mismatches, lowat_faults;
+    uint64_t segments, packets, corrupt, mismatches, lowat_faults;
 } side;
 
 static void check(bool ok, const char *what)
@@ -87,6 +89,14 @@ static void wait_for(int fd, short events)
     check(poll(&p, 1, 10000) > 0, "a lane hung");
 }
 
+static uint64_t packets_sent(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    check(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0, "TCP_INFO");
+    return info.tcpi_segs_out;
+}
+
 static void *write_all(void *argument)
 {
     side *s = argument;
@@ -100,7 +110,7 @@ static void *write_all(void *argument)
     lane_tools tools = {.step = s->seed % 2 != 0 ? LANE_STEP : LANE_PIECE,
                         .sink = malloc(LANE_STEP),
                         .done = &done};
-    lane_command commands[8];
+    lane_command commands[COMMANDS];
     uint64_t given = 0, moved = 0;
     lane_init(&l, 1, s->fd);
     cipher_begin(&c, s->kind, true);
@@ -108,7 +118,7 @@ static void *write_all(void *argument)
     l.send = &c;
     l.receive = &unused;
     l.writable = true;
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < COMMANDS; i++) {
         commands[i] = (lane_command){.kind = COMMAND_WRITE};
         list_push_back(&done, &commands[i].link);
     }
@@ -118,7 +128,8 @@ static void *write_all(void *argument)
             lane_command *w = CONTAINER_OF(at, lane_command, link);
             uint64_t offset = random_below(&chance, s->source->size);
             uint64_t left = s->source->size - offset;
-            uint64_t most = left < SEGMENT_MOST ? left : SEGMENT_MOST;
+            uint64_t fits = s->shorts && given % 97 != 96 ? SHORT_MOST : SEGMENT_MOST;
+            uint64_t most = left < fits ? left : fits;
             w->memory = memory_handle(s->source);
             w->segment = (segment){.kind = SEGMENT_DATA, .sequence = (uint32_t)given++};
             w->segment.offset = offset;
@@ -132,6 +143,7 @@ static void *write_all(void *argument)
         }
     }
     s->segments = given;
+    s->packets = packets_sent(s->fd);
     lane_fail_all(&l, &tools);
     shutdown(s->fd, SHUT_WR);
     lane_cipher_wipe(&c);
@@ -168,6 +180,7 @@ static void *read_all(void *argument)
     lane_tools tools = {.step = s->seed % 2 != 0 ? LANE_STEP : LANE_PIECE,
                         .sink = malloc(LANE_STEP),
                         .done = &done};
+    tools.ahead = s->seed % 3 != 0;
     block *target = pool_take((size_t)s->source->size);
     lane_command command = {.kind = COMMAND_READ};
     lane_init(&l, 1, s->fd);
@@ -250,11 +263,13 @@ static void set_blocking(int fd)
     check(ioctl(fd, FIONBIO, &zero) == 0, "ioctl");
 }
 
-static bool run(uint64_t seed, cipher kind, uint64_t megabytes, bool flip)
+static bool run(uint64_t seed, cipher kind, uint64_t megabytes, const char *how)
 {
     uint64_t size;
     int near[2], far[2];
-    side out = {.seed = seed, .kind = kind, .bytes = megabytes << 20, .flip = flip};
+    bool flip = strcmp(how, "flip") == 0, shorts = strcmp(how, "short") == 0;
+    side out = {
+        .seed = seed, .kind = kind, .bytes = megabytes << 20, .flip = flip, .shorts = shorts};
     out.source = message_make(&size); /* the steps of lane.h take turns, by seed */
     pthread_t threads[3];
     connect_pair(&near[0], &near[1]);
@@ -279,14 +294,16 @@ static bool run(uint64_t seed, cipher kind, uint64_t megabytes, bool flip)
     if (flip)
         pthread_join(threads[2], NULL);
     double seconds = (double)(clock_now() - began) / 1e9;
-    printf("cipher %d%s: %llu of %llu segments, %llu corrupt, %llu wrong, %llu lowat, %.2f GB/s\n",
-           (int)kind, flip ? ", flipped" : "", (unsigned long long)in.segments,
-           (unsigned long long)out.segments, (unsigned long long)in.corrupt,
+    printf("cipher %d %s: %llu of %llu segments in %llu packets, %llu corrupt, %llu wrong, "
+           "%llu lowat, %.2f GB/s\n",
+           (int)kind, how, (unsigned long long)in.segments, (unsigned long long)out.segments,
+           (unsigned long long)out.packets, (unsigned long long)in.corrupt,
            (unsigned long long)in.mismatches, (unsigned long long)in.lowat_faults,
            (double)out.bytes / seconds / 1e9);
     close(out.fd);
     message_drop(out.source);
     bool right = flip ? in.segments < out.segments : in.segments == out.segments && in.corrupt == 0;
+    right &= !shorts || out.packets * 3 < out.segments;
     return right && in.mismatches == 0 && in.lowat_faults == 0;
 }
 
@@ -294,9 +311,11 @@ int main(int argc, char **argv)
 {
     if (argc > 3)
         return !run(strtoull(argv[1], NULL, 10), (cipher)atoi(argv[2]), strtoull(argv[3], NULL, 10),
-                    argc > 4);
+                    argc > 4 ? argv[4] : "whole");
     bool right = true;
     for (int kind = 0; kind < CIPHER_COUNT; kind++)
-        right &= run((uint64_t)kind, (cipher)kind, 64, false) & run(9, (cipher)kind, 32, true);
+        right &= run((uint64_t)kind, (cipher)kind, 64, "whole") & run(9, (cipher)kind, 32, "flip") &
+                 run(8, (cipher)kind, 32, "flip") &
+                 run((uint64_t)kind + 4, (cipher)kind, 16, "short");
     return !right;
 }
