@@ -144,7 +144,8 @@ void route_answered(engine *e, uint64_t now, session *s, const record *of)
         r->full_proved = of->sent;
     if (r->mode == PATH_UDP && kind == PATH_UDP)
         consider_narrow(e, now, s, size);
-    if (kind == PATH_LANE0)
+    /* The peer may have got it long ago, and have told us by another path now. */
+    if (kind == PATH_LANE0 && now - of->sent < ROUTE_UDP_SILENCE)
         r->lane0_doubted = false;
     if (r->mode != PATH_LANE0 || kind != PATH_UDP)
         return;
