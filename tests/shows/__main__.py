@@ -20,6 +20,7 @@ SHOWS: dict[str, Show] = {
         calls.loss,
         bulk.sizes,
         bulk.cuts,
+        bulk.messages,
         fate.killed,
         fate.replaced,
         fate.vanished,

@@ -1,14 +1,15 @@
-"""Bulk: sizes over every line, and lanes cut while a gigabyte is under way."""
+"""Lanes: sizes over every line, and connections cut under a gigabyte and under many messages."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import AsyncIterator
 
 import numpy as np
 
-from tests.shows.bench import Measured, Relay, caller, server
+from tests.shows.bench import Measured, Relay, caller, keep_busy, server
 
 MIB = 1 << 20
 CHUNK = 4 * MIB
@@ -62,4 +63,37 @@ async def cuts(*, full: bool) -> AsyncIterator[Measured]:
                 "sent again per cut",
                 f"{again / max(1, cut) / 1024:.0f} KiB",
                 met=again < WINDOW * cut,
+            )
+
+
+async def messages(*, full: bool) -> AsyncIterator[Measured]:
+    """Messages of 1 to 200 KB, 64 outstanding, with datagrams lost and lanes cut meanwhile."""
+    count, every = (40_000, 8 * MIB) if full else (3_000, 4 * MIB)
+    chance = random.Random(1)
+    content = chance.randbytes(200_000)
+    with server() as far:
+        async with caller() as node:
+            relay = Relay(node.address, far.address)
+            peer = node.peer(relay.far)
+            await peer.call("echo", 0)
+            numbers, different = iter(range(count)), 0
+
+            async def once() -> None:
+                nonlocal different
+                size = int(1_000 * 200 ** chance.random())  # as many of each order of magnitude
+                at = chance.randrange(len(content) - size + 1)
+                sent = content[at : at + size]
+                different += await peer.call("once", next(numbers), sent, timeout=60) != sent
+
+            relay.datagrams.drop, relay.streams.cut_bytes = 0.05, every
+            began = time.monotonic()
+            await keep_busy(once, count, 64)
+            took = time.monotonic() - began
+            relay.datagrams.drop, relay.streams.cut_bytes = 0.0, 0
+            ran, wrong = await peer.call("journal")
+            yield Measured(
+                f"{count} messages of 1 to 200 KB, lanes cut {relay.streams.cuts} times",
+                f"all answered in {took:.1f} s; {ran} ran, {wrong} of them not exactly once, "
+                f"{different} came back different",
+                met=ran == count and wrong == different == 0 and relay.streams.cuts > 10,
             )

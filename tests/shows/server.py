@@ -32,9 +32,9 @@ async def main() -> None:
             return seconds
 
         @node.method(inline=True)
-        def once(number: int) -> int:
+        def once(number: int, data: Any = None) -> Any:
             ran[number] += 1
-            return number
+            return number if data is None else data
 
         @node.method(inline=True)
         def journal() -> list[int]:
