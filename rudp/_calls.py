@@ -16,6 +16,7 @@ from rudp._errors import (
     SerializationError,
 )
 from rudp._lib import CANCELLED, EXCEPTION, STATUS_ERRORS, STATUS_TEXTS
+from rudp._peer import PeerState
 
 
 def table_full(limit: int) -> Busy:
@@ -57,4 +58,14 @@ def call_error(
     text = f"call of {method!r} at {where}: {reason}"
     if kind is Busy and not closing and (view := peer.view()).stuck:  # C3
         text += f"; {view.stuck} handlers there have not ended for up to {view.stuck_for:.1f} s"
+    if kind is DeadlineExceeded and known is Outcome.NO and not closing:
+        text += _not_connected(peer)
     return kind(text, outcome=known, method=method, peer=where)
+
+
+def _not_connected(peer: Any) -> str:
+    """The likely cause of a deadline that is shorter than a dial (K10)."""
+    view = peer.view()
+    if view.state is not PeerState.DIALLING:
+        return ""
+    return "; not connected yet" + (f": {view.reason}" if view.reason else "")

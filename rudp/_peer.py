@@ -58,7 +58,7 @@ class PeerView:
     stalled: float | None
     """Seconds since its application last took events while its core answers; None: it does."""
     reason: str
-    """Why the last session ended, as a sentence; empty if none has."""
+    """Why the last session ended, or why none comes about, as a sentence; empty if unknown."""
     path: Path
     rtt: float | None
     """Smoothed round trip in seconds; None without a sample."""

@@ -174,14 +174,11 @@ size_t dial_write(engine *e, uint64_t now, session *s, uint8_t *out)
     return size;
 }
 
-/* Why a dial came to nothing, as far as it may be known (K10). */
-static status dial_verdict(const session *s)
+status dial_verdict(const peer *p)
 {
-    list_link *at = list_first(&s->dialling_peers);
-    const peer *p = at == NULL ? NULL : CONTAINER_OF(at, peer, in_dial);
-    if (p != NULL && p->unverified_at != 0)
+    if (p->unverified_at != 0)
         return STATUS_UNVERIFIED;
-    return s->refusals > 0 ? STATUS_REFUSED_BY_HOST : STATUS_UNREACHABLE;
+    return p->dialling->refusals > 0 ? STATUS_REFUSED_BY_HOST : STATUS_UNREACHABLE;
 }
 
 void dial_stop(engine *e, uint64_t now, session *s)
@@ -197,10 +194,10 @@ void dial_stop(engine *e, uint64_t now, session *s)
 
 static void dial_fail(engine *e, uint64_t now, session *s)
 {
-    status why = dial_verdict(s);
     list_link *at;
     while ((at = list_first(&s->dialling_peers)) != NULL) {
         peer *p = CONTAINER_OF(at, peer, in_dial);
+        status why = dial_verdict(p);
         list_remove(at);
         p->dialling = NULL;
         p->reason = (uint8_t)why;

@@ -6,6 +6,7 @@
 
 #define ID_INDEX_BITS 20u
 #define ID_INDEX_MASK ((1u << ID_INDEX_BITS) - 1u)
+#define VERDICT_AFTER NS_PER_S /* of a dial: sooner, an answer may still be on its way */
 
 uint32_t peer_id(const peer *p)
 {
@@ -153,6 +154,13 @@ void peer_changed(engine *e, uint64_t now, peer *p)
         list_push_back(&e->telling_peers, &p->telling);
 }
 
+/* Of a dial that has had time to be answered; until then, why the last session ended. */
+static status reason_of(uint64_t now, const peer *p)
+{
+    bool late = p->dialling != NULL && now - p->dialling->began >= VERDICT_AFTER;
+    return late ? dial_verdict(p) : (status)p->reason;
+}
+
 static uint8_t state_of(const peer *p)
 {
     const session *s = p->session;
@@ -167,7 +175,7 @@ void peer_view_fill(const engine *e, uint64_t now, const peer *p, peer_view *out
 {
     (void)e;
     *out = (peer_view){.state = state_of(p),
-                       .reason = p->reason,
+                       .reason = (uint8_t)reason_of(now, p),
                        .calls = p->calls,
                        .incarnation = p->incarnation,
                        .stuck = p->stuck,

@@ -58,6 +58,8 @@ void dial_renew(engine *e, uint64_t now, session *s);
 /* Next attempt, or giving up. */
 void dial_expired(engine *e, uint64_t now, session *s);
 void dial_stop(engine *e, uint64_t now, session *s);
+/* Why the dial of this peer came to nothing, or would now, as far as it may be known (K10). */
+status dial_verdict(const peer *p);
 /* The hello states of a dial are not needed any more. */
 void dial_forget(engine *e, session *s);
 /* Message 1 or 2 arrived; connection 0: over UDP from `from`. */

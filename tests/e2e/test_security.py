@@ -317,3 +317,18 @@ async def test_a_plaintext_node_has_nothing_to_rotate():
     async with member(None) as a:
         with pytest.raises(rudp.ConfigError, match="without a key"):
             a.node.rotate(KEY)
+
+
+async def test_a_deadline_that_ends_before_the_dial_says_what_is_known() -> None:
+    """K10: with two seconds for a call nobody waits for the verdict of a dial, which takes five."""
+    async with (
+        rudp.Node("127.0.0.1:0", key=bytes(32)) as ours,
+        rudp.Node("127.0.0.1:0", key=bytes(range(32))) as theirs,
+    ):
+        peer = ours.peer(theirs.address)
+        with pytest.raises(rudp.DeadlineExceeded, match=r"; not connected yet$"):
+            await peer.call("echo", timeout=0.2)
+        with pytest.raises(rudp.DeadlineExceeded, match=r"not connected yet: .* wrong key") as end:
+            await peer.call("echo", timeout=2)
+        assert end.value.outcome is rudp.Outcome.NO
+        assert "wrong key" in peer.view().reason
