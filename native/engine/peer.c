@@ -137,9 +137,11 @@ void peer_detach(engine *e, uint64_t now, peer *p, status reason)
     p->reason = (uint8_t)reason;
     peer_changed(e, now, p);
     uint32_t other;
-    if (map_get(&e->incarnations, p->incarnation, &other))
+    if (map_get(&e->incarnations, p->incarnation, &other)) {
         peer_attach(e, now, p, &e->sessions[other]);
-    else if (peer_wanted(p))
+        if (reason == STATUS_LOST)
+            pulse_inherit(e, now, &e->sessions[other]);
+    } else if (peer_wanted(p))
         dial_start(e, now, p);
 }
 

@@ -16,6 +16,7 @@
 #define STALL_NOTED        1000u    /* ms without taking events that count as stalled (L9) */
 #define PROBE_TABLE_FULL   (10 * NS_PER_MS)
 #define PARK_AFTER         NS_PER_S /* without interest: parked (L8) */
+#define HEIR_SHARE         4u       /* part of the time until lost that an heir has */
 
 /* The schedule in force: watched or parked (section 0 of the hard points). */
 typedef struct {
@@ -190,6 +191,17 @@ static void suspect(engine *e, uint64_t now, session *s)
 {
     s->pulse.suspect = true;
     tell_peers(e, now, s);
+}
+
+void pulse_inherit(engine *e, uint64_t now, session *s)
+{
+    bool judged = s->state == SESSION_UP || s->state == SESSION_DRAINING;
+    if (!judged || !s->pulse.watched || s->pulse.proof != now)
+        return;
+    schedule plan = schedule_of(e, s);
+    s->pulse.proof = now - plan.lost + plan.lost / HEIR_SHARE;
+    suspect(e, now, s);
+    pulse_arm(e, now, s);
 }
 
 /* True: the session is over. */

@@ -14,6 +14,9 @@ void pulse_proof(engine *e, uint64_t now, session *s, uint64_t sent);
 void pulse_expired(engine *e, uint64_t now, session *s); /* timer pace */
 void pulse_arm(engine *e, uint64_t now, session *s);
 void pulse_watch(engine *e, uint64_t now, session *s, bool watched);
+/* Its peer was silent until lost in another session, and this one has just begun to be watched: it
+ * has a second, not four, to show that it lives (L2). */
+void pulse_inherit(engine *e, uint64_t now, session *s);
 /* A probe or path test was refused by the peer's host, or lane 0 ended without a word (P11, L6). */
 void pulse_hint(engine *e, uint64_t now, session *s, bool refused);
 /* We were stalled for this long. */
