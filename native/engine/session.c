@@ -408,8 +408,9 @@ static void unconfirmed_expired(engine *e, uint64_t now, session *s)
         return;
     }
     dial_doubt(e, now, s);
-    uint64_t again = now + unconfirmed_doubt(e); /* the table of sessions was full */
-    timer_arm(&e->timers, &s->life, s->doubted_by == NULL && again < end ? again : end);
+    /* Again, if no dial began, for the table of sessions was full, or when that one was refused. */
+    uint64_t again = now + unconfirmed_doubt(e);
+    timer_arm(&e->timers, &s->life, again < end ? again : end);
 }
 
 void session_expired(engine *e, uint64_t now, session *s)
