@@ -31,8 +31,6 @@ static void lane_end(lane *l, connection_news how)
     }
 }
 
-/* ---- writing ---- */
-
 void lane_command_finish(lane_command *c, done_result result, lane_tools *tools)
 {
     c->result = result;
