@@ -43,6 +43,7 @@ PLAIN(on_lane_park, lane_got_park)
 
 static applied on_probe(engine *e, uint64_t now, session *s, const context *c, const frame *f)
 {
+    s->route.pong_by_udp = c->connection == 0;
     return pulse_got_probe(e, now, s, c->number, c->sent_us, f);
 }
 

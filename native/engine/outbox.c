@@ -248,6 +248,8 @@ static size_t leave(engine *e, uint64_t now, session *s, draft *d, path_kind kin
 {
     size_t size = finish(e, now, s, d);
     d->record->path = (uint8_t)kind;
+    if (d->eliciting && kind == PATH_LANE0)
+        route_put(s, now);
     if (d->eliciting)
         recovery_sent(e, now, s, d->record);
     else
@@ -335,6 +337,25 @@ static path_kind kind_now(const engine *e, const session *s)
     return lane0 || !e->config.udp ? PATH_LANE0 : PATH_UDP;
 }
 
+/* M2: we are on lane 0, and who asks by UDP wants to know whether that works, both ways. Lane 0 may
+ * have died without a word; or UDP may reach us and not them: so the pong goes by both. */
+static size_t pong_by_udp(engine *e, uint64_t now, session *s, uint8_t *out)
+{
+    draft d;
+    s->route.pong_by_udp = false;
+    if (!open_draft(e, s, &d, out))
+        return 0;
+    write_controls(e, now, s, &d, CONTROL_PONG);
+    outbox_control(e, s, CONTROL_PONG);
+    return leave(e, now, s, &d, PATH_UDP);
+}
+
+static bool pong_detours(const engine *e, const session *s)
+{
+    return s->route.pong_by_udp && (s->controls & CONTROL_PONG) != 0 &&
+           (e->wanted & ACTION_SEND) != 0 && e->config.udp && kind_now(e, s) == PATH_LANE0;
+}
+
 static size_t ordinary_packet(engine *e, uint64_t now, session *s, uint8_t *out, path_kind kind)
 {
     bool messages = may_send(e, now, s, kind);
@@ -374,6 +395,8 @@ size_t outbox_packet(engine *e, uint64_t now, session *s, uint8_t out[PACKET_BUD
         return path_packet(e, now, s, out, over);
     if ((e->wanted & ACTION_SEND) != 0 && route_test_due(e, now, s))
         return test_packet(e, now, s, out);
+    if (pong_detours(e, s))
+        return pong_by_udp(e, now, s, out);
     *kind = kind_now(e, s);
     return ordinary_packet(e, now, s, out, *kind);
 }
@@ -426,7 +449,7 @@ static bool blocked(engine *e, uint64_t now, session *s, unsigned wanted)
 {
     bool off_path =
         s->state == SESSION_DIALLING || (s->controls & (CONTROL_RESPONSE | CONTROL_CHALLENGE)) != 0;
-    path_kind kind = off_path ? PATH_UDP : kind_now(e, s);
+    path_kind kind = off_path || pong_detours(e, s) ? PATH_UDP : kind_now(e, s);
     if (kind == PATH_LANE0 && lane_zero(e, s) == NULL && s->state != SESSION_TOMBSTONE)
         lane_want(e, now, s, 0);
     if (kind == PATH_LANE0)

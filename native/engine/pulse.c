@@ -286,6 +286,7 @@ void pulse_own_stall(engine *e, uint64_t now, uint64_t late)
             continue;
         s->pulse.proof = s->pulse.proof + late < now ? s->pulse.proof + late : now;
         s->last_answer = s->last_answer + late < now ? s->last_answer + late : now;
+        route_own_stall(s, now);
         s->pulse.judge_after = now + JUDGE_AFTER;
         s->pulse.stalled = now;
         s->pulse.soon = now;

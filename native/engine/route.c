@@ -9,7 +9,6 @@
 
 #define AMPLIFICATION 3u  /* bytes sent to an unproved path per byte from it (S8) */
 #define PATH_PACKET   80u /* bytes of a challenge, roughly */
-#define LANE0_PROBES  3u  /* over lane 0 without an answer: it may be dead */
 
 static void changed(engine *e, uint64_t now, session *s)
 {
@@ -86,10 +85,39 @@ applied route_got_response(engine *e, uint64_t now, session *s, const path *from
     return APPLIED;
 }
 
+/* ---- lane 0 ---- */
+
+/* Modulo 2^32, and never 0. */
+static uint32_t milliseconds(uint64_t now)
+{
+    return (uint32_t)(now / NS_PER_MS) | 1u;
+}
+
+void route_put(session *s, uint64_t now)
+{
+    if (s->route.put_at == 0)
+        s->route.put_at = milliseconds(now);
+}
+
+void route_own_stall(session *s, uint64_t now)
+{
+    if (s->route.put_at != 0)
+        s->route.put_at = milliseconds(now);
+}
+
+/* A connection may die without a word while UDP works: then each probe goes both ways (L2). What
+ * went by UDP and was answered says nothing of lane 0. */
+static bool lane0_silent(const engine *e, uint64_t now, const session *s)
+{
+    uint64_t waits = (uint64_t)(milliseconds(now) - s->route.put_at) * NS_PER_MS;
+    return s->route.put_at != 0 && waits >= ROUTE_UDP_SILENCE && waits >= 2 * recovery_pto(e, s);
+}
+
 static void switch_mode(engine *e, uint64_t now, session *s, path_kind mode)
 {
     s->route.mode = (uint8_t)mode;
     s->route.lane0_doubted = false;
+    s->route.put_at = 0;
     changed(e, now, s);
     outbox_wake(e, s);
 }
@@ -147,6 +175,8 @@ void route_answered(engine *e, uint64_t now, session *s, const record *of)
     /* The peer may have got it long ago, and have told us by another path now. */
     if (kind == PATH_LANE0 && now - of->sent < ROUTE_UDP_SILENCE)
         r->lane0_doubted = false;
+    if (kind == PATH_LANE0 && (int32_t)(milliseconds(of->sent) - r->put_at) >= 0)
+        r->put_at = 0;
     if (r->mode != PATH_LANE0 || kind != PATH_UDP)
         return;
     if (!full) { /* only full packets tell that UDP works (P10) */
@@ -185,13 +215,11 @@ bool route_test_due(engine *e, uint64_t now, session *s)
         r->full_asked = false;
         return asked;
     }
-    /* A connection may die without a word while UDP works: then each probe goes both ways (L2).
-     * Silence counts from when what is answered left (L1): the peer, who has found out already,
-     * may just have told us over UDP of a packet that came long ago. */
-    bool silent = s->pulse.unanswered >= LANE0_PROBES && now - s->pulse.proof >= ROUTE_UDP_SILENCE;
+    bool silent = lane0_silent(e, now, s);
     uint64_t pause = silent ? e->config.probe_repeat : ROUTE_UDP_RETRY;
     if (r->udp_tried != 0 && now - r->udp_tried < pause)
         return false;
+    r->test_small = silent && r->lane0_doubted && !r->test_small;
     r->lane0_doubted = silent;
     r->udp_tried = now;
     return true;
@@ -200,5 +228,5 @@ bool route_test_due(engine *e, uint64_t now, session *s)
 /* P10: on a narrow path only small ones prove that the peer lives and lane 0 does not. */
 bool route_test_full(const session *s)
 {
-    return !s->route.lane0_doubted || s->pulse.unanswered % 2 == LANE0_PROBES % 2;
+    return !s->route.test_small;
 }

@@ -17,6 +17,10 @@
 #define ROUTE_LARGE          600u /* bytes: a packet that a narrow path may swallow (P10) */
 #define ROUTE_LARGE_LOSSES   3u   /* of these in a row, while small ones are answered */
 
+/* A packet that will be acknowledged leaves over lane 0. */
+void route_put(session *s, uint64_t now);
+/* We were stalled: nothing was silent before now. */
+void route_own_stall(session *s, uint64_t now);
 /* A verified packet with a new highest number came this way. */
 void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t connection,
                  size_t size);

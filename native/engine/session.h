@@ -115,8 +115,11 @@ typedef struct {
     bool lane0_doubted;   /* probes over lane 0 stayed without an answer */
     bool narrow;          /* it swallows large packets, as far as we know (P10) */
     bool full_asked;      /* a probe of full size is to tell whether it is narrow */
+    bool pong_by_udp;     /* a probe came that way: it is answered that way, too */
     uint8_t large_lost;   /* large packets lost since one as large was answered (P10) */
     uint16_t large_least; /* bytes: the smallest of these */
+    bool test_small;      /* the last test of UDP was: they take turns while lane 0 is doubted */
+    uint32_t put_at;      /* ms: when lane 0 got what it has shown no answer for; 0: nothing */
 } route;
 
 #define LANE_CLASSES 3u /* 0 packets, 1 messages up to 1 MiB, 2 larger */

@@ -188,3 +188,23 @@ def test_a_session_that_lost_the_connection_it_was_made_over_opens_another(engin
     pair.run_until(lambda: call.done)
     assert call.status == "OK"
     assert pair.now - began <= 2 * SECOND
+
+
+def test_who_asks_by_udp_is_answered_by_udp(engine: Engine) -> None:
+    """M2: a is on lane 0, which dies without a word. b does not follow it there."""
+    pair = LanePair(engine)
+    answered(pair, 1_100)
+    pair.a.handler = pair.b.handler = lambda request: request.reply(b"")
+    pair.network = lambda sender, content: [] if sender == "a" and len(content) > 1_000 else [MS]
+    large = pair.a.call("echo", bytes(1_100), timeout_ms=10_000)
+    pair.run_until(lambda: large.done)
+    assert (pair.a.view().path, pair.b.view().path) == (LANE0, UDP)
+    pair.network = passing(1_200)
+    for link in pair.links:
+        link.dead = True
+    began, call = pair.now, pair.b.call("echo", b"", timeout_ms=10_000)
+    while not call.done:
+        pair.run(MS)
+        assert pair.b.view().path == UDP
+    assert call.status == "OK"
+    assert pair.now - began < 2 * SECOND
