@@ -13,8 +13,9 @@
  * for the engine's next look (lanes.h).
  *
  * Plaintext goes by writev straight from the application's memory; sealed bytes are made piece by
- * piece in a scratch buffer that the lane borrows while a segment is under way. A segment that was
- * begun is finished, whatever is cancelled (T5), or the lane fails.
+ * piece in a scratch buffer that the lane borrows while a segment is under way. Several short
+ * segments are copied and leave together, and are received together (lane_short.c). A segment that
+ * was begun is finished, whatever is cancelled (T5), or the lane fails.
  *
  *   plaintext  [head k][piece][piece]   [tag k][head k+1][piece] ...
  *                             each summed when it has left
