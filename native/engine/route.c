@@ -28,6 +28,15 @@ static detour *detour_of(engine *e, session *s)
     return s->route.detour;
 }
 
+/* As long as its answer may take: no other address is looked at before (S8). */
+static uint64_t challenge_life(const engine *e, const session *s)
+{
+    uint64_t life = 3 * recovery_pto(e, s);
+    if (life < ROUTE_CHALLENGE_LEAST)
+        return ROUTE_CHALLENGE_LEAST;
+    return life < ROUTE_CHALLENGE_MOST ? life : ROUTE_CHALLENGE_MOST;
+}
+
 void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t connection_id,
                  size_t size)
 {
@@ -48,7 +57,7 @@ void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t
             return; /* one candidate at a time, so that floods of them cost nothing */
         d->candidate = *from;
         d->token = random_u64(&e->random);
-        d->token_due = now + ROUTE_CHALLENGE_LIFE;
+        d->token_due = now + challenge_life(e, s);
         d->got = d->sent = 0;
     }
     d->got += (uint32_t)size;

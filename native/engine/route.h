@@ -9,13 +9,14 @@
 
 #include "engine/session.h"
 
-#define ROUTE_UDP_SILENCE    NS_PER_S
-#define ROUTE_UDP_RETRY      (5 * NS_PER_S)
-#define ROUTE_DWELL          (10 * NS_PER_S)
-#define ROUTE_ANSWERS        3u
-#define ROUTE_CHALLENGE_LIFE (3 * NS_PER_S)
-#define ROUTE_LARGE          600u /* bytes: a packet that a narrow path may swallow (P10) */
-#define ROUTE_LARGE_LOSSES   3u   /* of these in a row, while small ones are answered */
+#define ROUTE_UDP_SILENCE     NS_PER_S
+#define ROUTE_UDP_RETRY       (5 * NS_PER_S)
+#define ROUTE_DWELL           (10 * NS_PER_S)
+#define ROUTE_ANSWERS         3u
+#define ROUTE_CHALLENGE_LEAST (500 * NS_PER_MS) /* three PTOs, within these (S8) */
+#define ROUTE_CHALLENGE_MOST  (3 * NS_PER_S)
+#define ROUTE_LARGE           600u /* bytes: a packet that a narrow path may swallow (P10) */
+#define ROUTE_LARGE_LOSSES    3u   /* of these in a row, while small ones are answered */
 
 /* A packet that will be acknowledged leaves over lane 0. */
 void route_put(session *s, uint64_t now);
