@@ -1,18 +1,15 @@
-/* bulk_tcp.c - how fast do big chunks move over one TCP connection, each
- * acknowledged?
+/* bulk_tcp.c - how fast do big chunks move over one TCP connection, each acknowledged?
  *
- *     client   chunk 0..7 in flight  -- 16 byte header, 4 MiB body, tag -->
- * server reads all next chunk            <----------- 16 byte ack -------------
- * and says so
+ *     client   chunk 0..7 in flight  -- 16 byte header, 4 MiB body, tag -->  server reads all
+ *              next chunk            <----------- 16 byte ack -------------  and says so
  *
  * The tag is there with --guard only (guard.h).
  *
- * Trap: a loop over one buffer stays in the cache and is a third faster than
- * any library that hands memory out. So both sides rotate as many buffers as
- * asked (Rule 28), on huge pages, as rudp does. SO_RCVLOWAT is never above what
- * is still to come (Rule 26), and goes with a read that does not block: a
- * blocking one that has copied a part sleeps until that many bytes have come
- * *again*. */
+ * Trap: a loop over one buffer stays in the cache and is a third faster than any
+ * library that hands memory out. So both sides rotate as many buffers as asked
+ * (Rule 28), on huge pages, as rudp does. SO_RCVLOWAT is never above what is
+ * still to come (Rule 26), and goes with a read that does not block: a blocking
+ * one that has copied a part sleeps until that many bytes have come *again*. */
 #define _GNU_SOURCE
 #include "guard.h"
 
@@ -66,8 +63,7 @@ static bool stream_congestion(int fd, const char *name)
     return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
 }
 
-/* As rudp chooses: many systems let only root have another one than their
- * default and reno. */
+/* As rudp chooses: many systems let only root have another one than their default and reno. */
 static const char *congestion_default(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -84,8 +80,7 @@ static void stream_tune(int fd, const char *congestion)
     check(stream_congestion(fd, congestion), "TCP_CONGESTION");
 }
 
-/* Both ends of one loopback connection: pair[0] dialled, pair[1] was accepted.
- */
+/* Both ends of one loopback connection: pair[0] dialled, pair[1] was accepted. */
 static void stream_pair(int pair[2], const char *congestion)
 {
     struct sockaddr_in self = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -105,8 +100,7 @@ static void stream_pair(int pair[2], const char *congestion)
     close(listener);
 }
 
-/* The part of header and body that starts at `offset`, at most CALL_BYTES;
- * returns its size. */
+/* The part of header and body that starts at `offset`, at most CALL_BYTES; returns its size. */
 static size_t chunk_part(struct iovec part[2], header *h, uint8_t *body, size_t chunk,
                          size_t offset)
 {
@@ -118,8 +112,7 @@ static size_t chunk_part(struct iovec part[2], header *h, uint8_t *body, size_t 
     return size;
 }
 
-/* Seals as much of the part of the body as fits, so that it is sent from there.
- */
+/* Seals as much of the part of the body as fits, so that it is sent from there. */
 static void part_seal(struct iovec part[2], guard *g)
 {
     if (!g->context)
@@ -140,8 +133,7 @@ static void stream_write(int fd, const void *at, size_t size)
     }
 }
 
-/* A blocking writev takes all, unless a signal comes; the rest goes by itself.
- */
+/* A blocking writev takes all, unless a signal comes; the rest goes by itself. */
 static size_t part_send(int fd, const struct iovec part[2])
 {
     bool skip = part[0].iov_len == 0;
@@ -181,8 +173,7 @@ static void receive_wait(int fd, size_t size, size_t *low)
     check(poll(&wait, 1, -1) == 1, "poll");
 }
 
-/* The part of the body that came, with the offset behind it, is summed or
- * opened where it lies. */
+/* The part of the body that came, between these offsets, is summed or opened where it lies. */
 static void part_open(guard *g, uint8_t *body, size_t before, size_t after)
 {
     size_t from = before < sizeof(header) ? 0 : before - sizeof(header);
@@ -217,7 +208,7 @@ static void tag_receive(int fd, size_t *low, guard *g)
     uint8_t tag[GUARD_TAG];
     for (size_t have = 0; have < sizeof tag;) {
         ssize_t got = read(fd, tag + have, sizeof tag - have);
-        check(got > 0 || errno == EAGAIN, "read");
+        check(got > 0 || (got < 0 && errno == EAGAIN), "read");
         if (got > 0)
             have += (size_t)got;
         else
@@ -245,8 +236,7 @@ static void server_run(int fd, const settings *s)
     }
 }
 
-/* Sends chunks until the time or the count is over, then waits for the last
- * acknowledgement. */
+/* Sends chunks until the time or the count is over, then waits for the last acknowledgement. */
 static uint64_t client_run(int fd, uint8_t **buffer, const settings *s, guard *g, uint64_t first,
                            uint64_t until, uint64_t count)
 {

@@ -1,14 +1,11 @@
-/* guard.h - the least that protects a stream of chunks: a checksum, or a
- * cipher.
+/* guard.h - the least that protects a stream of chunks: a checksum, or a cipher.
  *
- *     header, body ............ piece by piece ............, tag      one
- * message, one nonce
+ *     header, body ............ piece by piece ............, tag      one message, one nonce
  *
- * This is what rudp does to the bytes of a lane, with nothing around it: CRC32C
- * by rudp's own code, after a piece was sent (the kernel's copy leaves it in
- * the cache), or AES-256-GCM and ChaCha20-Poly1305 by libcrypto, before it is
- * sent, into a buffer that stays in the cache. So a ratio to it says what rudp
- * adds, and a ratio to "none" what protection costs here.
+ * This is what rudp does to the bytes of a lane, with nothing around it: CRC32C by rudp's own code,
+ * after a piece was sent (the kernel's copy leaves it in the cache), or AES-256-GCM and
+ * ChaCha20-Poly1305 by libcrypto, before it is sent, into a buffer that stays in the cache. So a
+ * ratio to it says what rudp adds, and a ratio to "none" what protection costs here.
  *
  * The key is no secret: this is measured on loopback and guards nothing. */
 #ifndef RUDP_BENCHMARKS_GUARD_H
@@ -22,17 +19,17 @@
 enum { GUARD_TAG = 16, GUARD_PIECE = 512 << 10 };
 
 typedef struct {
-    const char *name;        /* "none", "crc32c", or as libcrypto calls the cipher */
     EVP_CIPHER_CTX *context; /* NULL: no cipher */
     uint8_t *sealed;         /* GUARD_PIECE bytes; NULL: what is sent is the body itself */
     bool sums;
     uint32_t sum;
 } guard;
 
+/* name: "none", "crc32c", or as libcrypto calls the cipher. */
 static inline guard guard_new(const char *name, bool sends)
 {
     static const uint8_t key[32] = {1, 2, 3};
-    guard g = {.name = name, .sums = strcmp(name, "crc32c") == 0};
+    guard g = {.sums = strcmp(name, "crc32c") == 0};
     if (g.sums || strcmp(name, "none") == 0)
         return g;
     EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, name, NULL);
