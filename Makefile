@@ -60,6 +60,7 @@ demo: .venv/.run .venv/.native ## three nodes, real data, faults: does every cal
 
 bench: setup ## rudp beside plain C, as ratios (ARGS="--seconds 1 latency")
 	@$(PROGRAMS) yardsticks
+	@$(BIN)/python -m pytest -q benchmarks/micro --benchmark-disable
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 programs: ## build the C programs under tests/ and benchmarks/

@@ -1,4 +1,4 @@
-"""The C surface as Python uses it, on a node whose peer is itself: calls, turns, events."""
+"""The C surface as Python uses it, on a node whose peer is itself: calls and turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import rudp
-from rudp._lib import EVENT, EVENTS, rudp_turn
+from rudp._lib import rudp_turn
 
 BATCH = 64
 
@@ -28,13 +28,6 @@ def test_idle_turn(benchmark: BenchmarkFixture, loop: asyncio.AbstractEventLoop)
         benchmark(rudp_turn, node._handle, 0, 0)  # noqa: SLF001  below the public surface
     finally:
         loop.run_until_complete(node.close())
-
-
-def test_event_read(benchmark: BenchmarkFixture) -> None:
-    """64 events from the ring's bytes to tuples, no work with them."""
-    ring = memoryview(bytes(EVENT.size * EVENTS))
-    read = benchmark(lambda: sum(1 for _ in EVENT.iter_unpack(ring[: EVENT.size * BATCH])))
-    assert read == BATCH
 
 
 @pytest.mark.parametrize("handler", ["echo", "inline"])
