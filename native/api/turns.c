@@ -56,6 +56,7 @@ static void turn_work(node *n, void *argument)
     loop_turn(&n->loop, now, *kind);
     if (engine_coming(n->engine))
         atomic_store_explicit(&n->coming, true, memory_order_relaxed);
+    engine_waited(n->engine);
     events_report_released(n, now);
 }
 

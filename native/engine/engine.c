@@ -243,11 +243,14 @@ void engine_progress(engine *e, uint64_t now, uint32_t queued)
     e->progress_queued = queued;
 }
 
-bool engine_coming(engine *e)
+bool engine_coming(const engine *e)
 {
-    bool coming = e->coming;
+    return e->coming;
+}
+
+void engine_waited(engine *e)
+{
     e->coming = false;
-    return coming;
 }
 
 uint64_t engine_small_at(const engine *e)

@@ -184,9 +184,10 @@ void engine_progress(engine *e, uint64_t now, uint32_t queued);
  * never. Who moves bulk may take its time when nobody makes such calls. */
 uint64_t engine_small_at(const engine *e);
 
-/* True if a message was announced since this was last asked whose bytes left together with the
- * announcement (A1) and are not here: they are worth a moment's wait. */
-bool engine_coming(engine *e);
+/* True if a message was announced whose bytes left together with the announcement (A1) and are not
+ * here: they are worth a look, and a moment's wait, once. engine_waited: that was it. */
+bool engine_coming(const engine *e);
+void engine_waited(engine *e);
 
 /* No new calls in or out; what was accepted is finished. engine_idle says when it is. */
 void engine_drain(engine *e, uint64_t now);

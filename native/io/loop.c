@@ -168,7 +168,7 @@ static void loop_act(loop *l, uint64_t now, unsigned kinds)
     loop_flush(l, now);
 }
 
-void loop_drain(loop *l, uint64_t now)
+static void loop_drain(loop *l, uint64_t now)
 {
     loop_act(l, now, ACTION_ALL);
 }
@@ -276,6 +276,8 @@ void loop_turn(loop *l, uint64_t now, turn_kind kind)
     if (engine_deadline(l->engine) <= now)
         engine_tick(l->engine, now);
     loop_drain(l, now);
+    if (engine_coming(l->engine)) /* most often it is there already, and saves a turn */
+        connections_look(&l->connections, now);
     loop_move_lanes(l, now);
     if (!list_empty(&l->connections.held))
         connections_release_held(&l->connections);

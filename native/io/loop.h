@@ -77,7 +77,4 @@ typedef enum {
 
 void loop_turn(loop *l, uint64_t now, turn_kind kind);
 
-/* The engine's answers alone, without taking in: for whoever gave it something. */
-void loop_drain(loop *l, uint64_t now);
-
 #endif

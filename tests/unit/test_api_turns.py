@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from rudp._native import ffi, lib
-from tests.native_node import RawNode, answer, drive
+from tests.native_node import RawNode, answer, drive, lend
 
 UP = 2
 
@@ -200,3 +200,19 @@ def test_lingering_in_vain_ends_it_for_a_while(nodes: tuple[RawNode, RawNode]) -
     while lib.rudp_linger(a.handle, MOMENT) == 0:  # rests end
         assert time.monotonic() < end
     settle(a, b)
+
+
+def test_a_message_by_lane_comes_in_the_turn_of_its_announcement(
+    nodes: tuple[RawNode, RawNode],
+) -> None:
+    """A1: OFFER and bytes left together; no turn, and no change of process, is lost between them."""
+    a, b = nodes
+    peer, body, at_once, tries = a.peer(b), ffi.from_buffer(bytes(8192)), 0, 20
+    for handle in (5 | generation << 24 for generation in range(1, tries + 1)):
+        memory = lend(body)
+        assert lib.rudp_call_memory(a.handle, handle, peer, 0, 5_000_000, b"m", 1, memory) == 0
+        a.turn()
+        select.select([b.descriptor], [], [], 5)
+        at_once += any(e.kind == lib.RUDP_REQUEST for e in b.turn())
+        settle(b, a)
+    assert at_once >= tries // 2  # the lane is made meanwhile, and the machine may be busy

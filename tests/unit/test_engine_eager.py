@@ -69,6 +69,7 @@ def test_bytes_that_left_with_their_offer_are_expected(engine: Engine) -> None:
 
     def done() -> bool:
         expected.append(bool(engine.lib.engine_coming(pair.b.at)))
+        engine.lib.engine_waited(pair.b.at)
         return call.done
 
     pair.run_until(done)
