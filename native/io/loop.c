@@ -204,7 +204,7 @@ static void loop_take_in(loop *l, uint64_t now, turn_kind kind)
     if (deadline < now && now - deadline > STALL_AFTER)
         loop_catch_up(l, now);
     size_t count = loop_receive(l, now);
-    l->received = count > 0 && count < UDP_BATCH ? now : 0;
+    l->received = count < UDP_BATCH ? now : 0;
     if (count == 0 || l->looks >= LOOK_EVERY) {
         l->looks = 0;
         connections_look(&l->connections, now);
