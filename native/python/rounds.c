@@ -14,12 +14,16 @@
 #include "python/link.h"
 
 enum {
-    ROUNDS = 24,  /* turns in a row while tasks and handlers keep submitting: about 1 ms */
+    ROUNDS = 24,  /* turns in a row while tasks and handlers keep submitting ... */
     LINGER = 100, /* us to look for an answer before the loop sleeps (Rule 15) */
     /* Where another thread computes, a pass through the loop costs a switch interval, 5 ms. */
     ROUNDS_CROWDED = 64,
     LINGER_CROWDED = 1000, /* us */
 };
+
+/* ... and none begins so long after the first: the loop's timers and sockets wait for the last. */
+#define ROUNDS_TIME         NS_PER_MS
+#define ROUNDS_TIME_CROWDED (5 * NS_PER_MS)
 
 #define AWAY        (2 * NS_PER_MS) /* who comes back later may have waited for the GIL (Rule 1) */
 #define CROWDED_FOR (100 * NS_PER_MS)
@@ -61,6 +65,7 @@ bool link_is_free(const link_object *link)
 typedef struct {
     PyObject *owner; /* the node */
     uint32_t queued, rounds;
+    uint64_t most;     /* ns */
     uint32_t patience; /* us */
 } plan;
 
@@ -82,12 +87,13 @@ static bool round_run(link_object *link, const plan *p, bool expecting, int *rea
 static bool rounds_run(link_object *link, const plan *p, int *ready)
 {
     bool worked = link_submitted(link);
+    uint64_t end = clock_now() + p->most;
     for (uint32_t i = 0; i < p->rounds; i++) {
         if (link->core == NULL) /* closed by what we called */
             return true;
         if (!round_run(link, p, worked, ready))
             return false;
-        if (*ready <= 0 || (!link_submitted(link) && !link_is_free(link)))
+        if (*ready <= 0 || (!link_submitted(link) && !link_is_free(link)) || clock_now() > end)
             return true;
         worked = true;
     }
@@ -142,6 +148,7 @@ static bool turn_run(link_object *link, PyObject *owner)
     plan p = {.owner = owner};
     if (!link_is_crowded(link, &crowded) || !link_queued(link, &p.queued))
         return false;
+    p.most = crowded ? ROUNDS_TIME_CROWDED : ROUNDS_TIME;
     p.rounds = crowded ? ROUNDS_CROWDED : ROUNDS;
     p.patience = crowded ? LINGER_CROWDED : LINGER;
     int ready = RUDP_CLOSED;

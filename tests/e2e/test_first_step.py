@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 
 import pytest
 
@@ -243,3 +244,24 @@ async def test_callbacks_that_are_ready_come_before_a_reply_that_is_not(start_se
             await call
             order.append("reply")
             assert order == ["other", "reply"]
+
+
+async def test_timers_fire_between_the_rounds_of_one_turn(start_server):
+    """Rule 12: a task that is resumed, computes and calls again keeps the loop 5 ms at most."""
+    computing, calls, fired = 0.006, 30, 0
+    server = start_server()
+    loop = asyncio.get_running_loop()
+
+    def fire():
+        nonlocal fired
+        fired += 1
+        loop.call_later(0.001, fire)
+
+    async with rudp.Node("127.0.0.1:0") as node:
+        peer = node.peer(server.address)
+        await peer.call("echo")
+        fire()
+        for _ in range(calls):
+            await peer.call("echo")
+            time.sleep(computing)  # noqa: ASYNC251 - holds the loop, as a computation does
+        assert fired >= calls // 2
