@@ -205,7 +205,7 @@ def test_lingering_in_vain_ends_it_for_a_while(nodes: tuple[RawNode, RawNode]) -
 def test_a_message_by_lane_comes_in_the_turn_of_its_announcement(
     nodes: tuple[RawNode, RawNode],
 ) -> None:
-    """A1: OFFER and bytes left together; no turn, and no change of process, is lost between them."""
+    """A1: OFFER and bytes left together; no turn, and no change of process, lies between them."""
     a, b = nodes
     peer, body, at_once, tries = a.peer(b), ffi.from_buffer(bytes(8192)), 0, 20
     for handle in (5 | generation << 24 for generation in range(1, tries + 1)):
