@@ -37,6 +37,7 @@ STAGES = (
     Stage("sim", ("make", "sim", "SEEDS=200"), 6 * 60),
     Stage("exhaustive", ("make", "exhaustive"), 4 * 60),
     Stage("stress", ("make", "stress"), 4 * 60),
+    Stage("asan", ("make", "asan"), 5 * 60),
     Stage("replay", ("make", "replay"), 120),
     Stage("bench", ("make", "bench", "ARGS=--smoke"), 120),
 )
