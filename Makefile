@@ -45,20 +45,18 @@ setup: .venv/.dev .venv/.native ## create .venv with everything; installs system
 	@.ci/setup native
 	@touch $@
 
-# Tests that mostly wait, or disturb nobody; the others measure or flood, and run one at a time.
-BESIDE := tests/unit tests/cli $(wildcard tests/test_*.py) \
-	tests/e2e/test_black_hole.py tests/e2e/test_close.py tests/e2e/test_errors.py tests/e2e/test_security.py
+# Most tests wait, for each other's processes or for a timeout: two beside each other use both CPUs.
+PYTEST := python -m pytest -q -n 2 --dist loadfile -p no:benchmark
 
 test: setup programs ## run all tests (ARGS="-k name" goes to pytest)
 	@$(PROGRAMS) check
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -p no:benchmark $(BESIDE) $(ARGS) || [ $$? -eq 5 ]
-	@$(BIN)/python -m pytest -q $(BESIDE:%=--ignore=%) $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/$(PYTEST) $(ARGS) || [ $$? -eq 5 ]
 
 # The core uses the limited API only, so the very file that was built for .venv must load there too.
 other: setup ## what meets the interpreter, once more under another Python, if the machine has one
 	@.ci/setup other
 	@[ ! -x .venv/other/bin/python ] || { .venv/other/bin/python --version && \
-	    .venv/other/bin/python -m pytest -q -p no:benchmark $(PYTHON_TESTS) $(ARGS); }
+	    .venv/other/bin/$(PYTEST) $(PYTHON_TESTS) $(ARGS); }
 
 demo: .venv/.run .venv/.native ## three nodes, real data, faults: does every call run once, is every byte right?
 	@$(BIN)/python -m rudp.demo $(ARGS)
@@ -69,7 +67,7 @@ bench: setup ## rudp beside plain C, as ratios (ARGS="--seconds 1 latency")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 asan: setup ## the package over real sockets under ASan and UBSan, Python's memory included
-	@.ci/asan python -m pytest -q -n 4 --dist loadfile -p no:benchmark $(ASAN_TESTS) $(ARGS)
+	@.ci/asan $(PYTEST) -n 4 $(ASAN_TESTS) $(ARGS)
 
 programs: ## build the C programs under tests/ and benchmarks/
 	@$(PROGRAMS) all
