@@ -43,7 +43,7 @@ typedef struct {
     int timer_fd;
     uint64_t now;      /* of the newest turn: time never goes back (L5) */
     uint64_t armed;    /* what the timer is set for; TIME_NEVER: not set */
-    uint64_t received; /* when the socket last gave something and was then empty; 0: not */
+    uint64_t received; /* when the socket was last found empty, or was emptied; 0: not */
     uint64_t retry;    /* when a full socket is tried again */
     uint32_t looks;    /* turns since the connections were looked at */
     bool more;         /* the last turn left something to do */
