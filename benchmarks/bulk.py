@@ -1,8 +1,8 @@
 """numpy chunks of 4 MiB, 8 in flight, each acknowledged by the receiving application.
 
 The C loop rotates as many buffers on both sides, with the same congestion control: with one buffer
-it would measure the cache. Plaintext carries a CRC32C, which C does without; a second C loop that
-sums as well says how much of the difference that is.
+it would measure the cache. Between processes of one machine rudp leaves out the checksum, as the
+kernel does; what it takes where there is one stands beside a C loop that sums as well.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def measure(seconds: float) -> Iterator[Comparison]:
     c = yardstick("bulk_tcp", **same)
     summed = yardstick("bulk_tcp", guard="crc32c", **same)
     ours = rudp_program("store", placement="two", seconds=seconds, **shape)
+    with_sum = rudp_program("store", placement="two", seconds=seconds, direct="no", **shape)
     yield Comparison(
         "4 MiB, 8 in flight",
         "GB/s",
@@ -32,10 +33,10 @@ def measure(seconds: float) -> Iterator[Comparison]:
         Target("at least", 0.9),
     )
     yield Comparison(
-        "the same",
+        "the same, with CRC32C",
         "GB/s",
         "two",
-        ours["gigabytes_per_second"],
+        with_sum["gigabytes_per_second"],
         summed["gigabytes_per_second"],
         beside="C that sums too",
     )

@@ -37,7 +37,7 @@ Result = Mapping[str, Any]
 """What a program printed: names with their unit last, e.g. ``p50_us``."""
 
 PROGRAMS = "benchmarks.programs"
-SERVER_OPTIONS = frozenset({"api", "cipher"})
+SERVER_OPTIONS = frozenset({"api", "cipher", "direct"})
 
 
 class BenchmarkError(RuntimeError):

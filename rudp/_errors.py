@@ -187,7 +187,7 @@ class LaneUnavailable(CallError, ConnectionError):
 
 
 class BufferChanged(CallError):
-    """The memory of the message was written to while it was sent."""
+    """The memory of the message was written to while it was sent. Seen where it is summed."""
 
 
 class NoMemory(CallError, MemoryError):

@@ -128,6 +128,7 @@ class Core:
             setattr(options, name, getattr(config, name))
         options.lost_after_us = int(config.lost_after * 1e6)
         options.no_udp, options.no_tcp = not config.udp, not config.tcp
+        options.no_direct = not config.direct
         options.cipher = CIPHERS[config.cipher]
         node, error = ffi.new("rudp_node **"), ffi.new("char[]", _ERROR_SIZE)
         code = lib.rudp_open_wait(options, node, error, _ERROR_SIZE)

@@ -55,6 +55,8 @@ class Statistics:
     paths_changed: int = 0
     """Sessions that moved to another address, or between UDP and TCP."""
     lanes_opened: int = 0
+    lanes_direct: int = 0
+    """Of the lanes opened, those without a checksum (see ``Config.direct``)."""
     lanes_dropped: int = 0
     transfers_sent: int = 0
     """Messages sent by TCP, completed."""

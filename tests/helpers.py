@@ -99,10 +99,11 @@ class Node:
         config.port = 4000 + self.number
         for limit, value in limits.items():
             setattr(config, limit, value)
+        plain = config.ciphers == 1 << self.lib.CIPHER_PLAIN
         assert self.lib.config_fault(config) == self.ffi.NULL
         self.config = config
         keys = self.ffi.new("hello_keys *")
-        self.lib.hello_keys_set(keys, KEY, self.ffi.NULL)
+        self.lib.hello_keys_set(keys, self.ffi.NULL if plain else KEY, self.ffi.NULL)
         self.memory = self.ffi.new("uint8_t[]", self.lib.engine_size(config))
         seed = bytes([self.number]) * self.lib.ENGINE_SEED
         self.at = self.lib.engine_init(self.memory, config, keys, seed, self.pair.now)

@@ -122,6 +122,10 @@ class LaneNode(Node):
 
     # ---- inputs ----
 
+    def witness(self, end: End, witness: int) -> None:
+        if witness != 0:
+            self.lib.engine_witness(self.at, end.id, witness)
+
     def news(self, end: End, news: int) -> None:
         self.lib.engine_connection(self.at, self.pair.now, end.id, news)
         self.drain()
@@ -289,6 +293,7 @@ class LanePair(Pair):
         self.write_takes = MS
         self.segments_most = FULL  # what the path lets through of TCP (T8)
         self.corrupt: Callable[[Segment], bool] = lambda _segment: False
+        self.witnesses = (0, 0)  # of the dialling end, of the accepting one; 0: none
         super().__init__(engine, **nodes)
 
     def after(self, delay: int, what: Callable[[], None]) -> None:
@@ -306,10 +311,12 @@ class LanePair(Pair):
         id_ = int(other.lib.engine_accept(other.at, self.now, *addresses))
         if id_ != 0:
             there = End(other, id_, end.link)
+            other.witness(there, self.witnesses[1])
             end.link.ends.append(there)
             other.ends[id_] = there
             other.drain()
         if not end.over:
+            node.witness(end, self.witnesses[0])
             node.news(end, OPENED)
 
     def carry(self, end: End, what: Callable[[End], None] | None) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import selectors
 import socket
 import threading
@@ -52,7 +53,9 @@ class Said:
 class Tap:
     """Carries and records, in a thread of its own; a context."""
 
-    def __init__(self, a: str, b: str) -> None:
+    def __init__(self, a: str, b: str, spoils: Callable[[int, bytes], bytes] | None = None) -> None:
+        """``spoils``: is given what each ``read`` of a stream got, from whom, and changes it."""
+        self._spoils = spoils
         self.at = (host_port(a), host_port(b))
         self.seen = (("127.2.0.1", self.at[A][1]), ("127.2.0.2", self.at[B][1]))
         self.said = (Said(), Said())
@@ -118,13 +121,16 @@ class Tap:
         for speaker, ends in ((side, (near, far)), (1 - side, (far, near))):
             record = bytearray()
             self.said[speaker].streams.append(record)
-            self._watch(ends[0], lambda ends=ends, record=record: self._pump(record, *ends))
+            pump = functools.partial(self._pump, speaker, record, *ends)
+            self._watch(ends[0], pump)
 
-    def _pump(self, record: bytearray, source: socket.socket, goal: socket.socket) -> None:
+    def _pump(
+        self, speaker: int, record: bytearray, source: socket.socket, goal: socket.socket
+    ) -> None:
         with contextlib.suppress(OSError):
             if data := source.recv(1 << 16):
                 record += data
-                goal.sendall(data)
+                goal.sendall(self._spoils(speaker, data) if self._spoils else data)
                 return
         for end in (source, goal):
             self._poll.unregister(end)

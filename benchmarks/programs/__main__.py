@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     for role in ("server", "echo", "store", "mixed"):
         one = roles.add_parser(role)
         one.add_argument("--api", default="asyncio", choices=APIS)
+        one.add_argument("--direct", default="yes", choices=["yes", "no"], help="Config.direct")
         one.add_argument("--cipher", default="none", help="none, aes-256-gcm, chacha20-poly1305")
         if role == "server":
             continue

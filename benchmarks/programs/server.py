@@ -17,7 +17,7 @@ CLUSTER_KEY = bytes(range(32))  # measured on loopback, guards nothing
 def node_options(given: argparse.Namespace) -> dict[str, Any]:
     """Key and configuration for a cipher; plaintext without one. Both sides ask here."""
     if given.cipher == "none":
-        return {"insecure": True}
+        return {"insecure": True, "config": rudp.Config(direct=given.direct == "yes")}
     return {"key": CLUSTER_KEY, "config": rudp.Config(cipher=given.cipher)}
 
 

@@ -229,6 +229,7 @@ static int node_open(node *n, const rudp_options *o, const char **what)
     loop_options options = {.config = &n->config,
                             .listen = address_from(&o->listen),
                             .lanes = &n->lanes,
+                            .direct = o->key == NULL && o->no_direct == 0,
                             .owner = events_owner(n)};
     errno = loop_open(&n->loop, &options, what);
     if (errno != 0)

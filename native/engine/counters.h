@@ -32,6 +32,7 @@
     X(own_stalls, "turns that began late: this node was stalled")                                  \
     X(paths_changed, "sessions that moved to another address or between UDP and lane 0")           \
     X(lanes_opened, "lanes established")                                                           \
+    X(lanes_direct, "bulk lanes whose ends are in one kernel: not summed (K11)")                   \
     X(lanes_dropped, "lanes that broke or were dropped")                                           \
     X(transfers_sent, "messages sent by lane, completed")                                          \
     X(transfers_eager, "messages sent by lane without waiting for memory (A1)")                    \

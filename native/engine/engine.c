@@ -153,6 +153,11 @@ uint32_t engine_accept(engine *e, uint64_t now, const address *local, const addr
     return lane_accept(e, enter(e, now), local, remote);
 }
 
+void engine_witness(engine *e, uint32_t id, uint64_t witness)
+{
+    lane_witness(e, id, witness);
+}
+
 void engine_connection(engine *e, uint64_t now, uint32_t id, connection_news news)
 {
     lane_news(e, enter(e, now), id, news);

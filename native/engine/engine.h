@@ -100,6 +100,10 @@ typedef enum {
 
 /* Somebody connected. 0: refused, the loop closes it (M4). */
 uint32_t engine_accept(engine *e, uint64_t now, const address *local, const address *remote);
+/* What only the two ends of this connection know, if they are in one kernel and nobody is between
+ * them (io/witness.h); not 0. Told before CONNECTION_OPENED or right after engine_accept, or never:
+ * then it is not known. Lanes on which both are told the same are direct (seal/segment.h). */
+void engine_witness(engine *e, uint32_t connection, uint64_t witness);
 /* After CONNECTION_GONE the id is forgotten; its WRITEs and READs must be reported before. */
 void engine_connection(engine *e, uint64_t now, uint32_t connection, connection_news news);
 

@@ -166,6 +166,13 @@ uint32_t lane_accept(engine *e, uint64_t now, const address *local, const addres
     return c->id;
 }
 
+void lane_witness(engine *e, uint32_t id, uint64_t witness)
+{
+    connection *c = lane_by_id(e, id);
+    if (c != NULL)
+        c->witness = witness;
+}
+
 /* ---- parting ---- */
 
 /* T8: a lane over which nothing moved though something should have. Small things that moved on it

@@ -74,6 +74,7 @@ typedef struct connection {
     uint8_t number;  /* bulk: of the next token */
     uint8_t turn;    /* every eighth segment goes to the oldest (T9) */
     address local, remote;
+    uint64_t witness; /* engine_witness; 0: none */
     uint8_t nonce_ours[SEGMENT_NONCE], nonce_theirs[SEGMENT_NONCE];
     uint8_t prefix[RECORD_PREFIX];
     uint8_t *record;                  /* cell: a record of which a part has come */
@@ -102,6 +103,7 @@ typedef struct connection {
 
 /* ---- engine.h's verbs ---- */
 uint32_t lane_accept(engine *e, uint64_t now, const address *local, const address *remote);
+void lane_witness(engine *e, uint32_t id, uint64_t witness);
 void lane_news(engine *e, uint64_t now, uint32_t id, connection_news news);
 size_t lane_room(const engine *e, uint32_t id);
 void lane_bytes(engine *e, uint64_t now, uint32_t id, uint8_t *bytes, size_t size);
@@ -194,6 +196,8 @@ void connection_leave_strangers(engine *e, connection *c);
 void connection_attempt_failed(engine *e, uint64_t now, session *s, uint64_t began);
 /* Nothing moves on it though something should: one more in a row (T8). */
 void connection_stalled(engine *e, session *s, connection *c);
+/* Our nonce is to leave now: in plaintext its second half is the witness, if there is one (M4). */
+void connection_show_witness(connection *c);
 /* The engine's copies of the lane's keys are not needed any more. */
 void connection_wipe(connection *c);
 bool connection_can_write(const connection *c);

@@ -61,6 +61,8 @@ static bool put_greeting(engine *e, uint64_t now, connection *c, action *out,
     if (!c->hello_due && !c->welcome_due)
         return false;
     frame f = {.type = c->hello_due ? FRAME_LANE_HELLO : FRAME_LANE_WELCOME, .lane = c->lane};
+    if (c->hello_due)
+        connection_show_witness(c);
     memcpy(f.nonce, c->nonce_ours, sizeof f.nonce);
     size_t size = outbox_single(e, now, c->session, &f, buffer + RECORD_PREFIX);
     if (!put(c, out, buffer, size))

@@ -289,7 +289,30 @@ void lane_answer(engine *e, uint64_t now, uint32_t connection_id, const uint8_t 
 
 /* ---- established (M4) ---- */
 
-static void start_ciphers(connection *c)
+static uint8_t *witness_in(uint8_t nonce[SEGMENT_NONCE])
+{
+    return nonce + SEGMENT_NONCE - sizeof(uint64_t);
+}
+
+static bool may_be_direct(const connection *c)
+{
+    return c->witness != 0 && c->session->cipher == CIPHER_PLAIN;
+}
+
+void connection_show_witness(connection *c)
+{
+    if (may_be_direct(c))
+        store_u64(witness_in(c->nonce_ours), c->witness);
+}
+
+/* K11: each has shown the other what it was told, and both see whether it is the same. A nonce
+ * without a witness is random there. */
+static bool is_direct(connection *c)
+{
+    return may_be_direct(c) && load_u64(witness_in(c->nonce_theirs)) == c->witness;
+}
+
+static void start_ciphers(engine *e, connection *c)
 {
     const session *s = c->session;
     const uint8_t *dialler = s->dialler ? c->nonce_ours : c->nonce_theirs;
@@ -298,6 +321,8 @@ static void start_ciphers(connection *c)
                       s->dialler);
     lane_cipher_start(&c->receive, (cipher)s->cipher, s->lane_secret, c->lane, dialler, acceptor,
                       !s->dialler);
+    c->send.direct = c->receive.direct = is_direct(c);
+    e->counters.lanes_direct += c->send.direct;
 }
 
 /* T7: those before it in its class were bad, or are not known to be over yet. */
@@ -336,7 +361,7 @@ static void established(engine *e, uint64_t now, connection *c)
         s->parked_by_peer = false;
         outbox_wake(e, s);
     } else {
-        start_ciphers(c);
+        start_ciphers(e, c);
     }
     drop_older(e, now, c);
     credit_promise(e, s);
@@ -364,6 +389,7 @@ applied lane_got_hello(engine *e, uint64_t now, session *s, uint32_t connection_
     connection_chain(s, c);
     memcpy(c->nonce_theirs, f->nonce, sizeof c->nonce_theirs);
     random_bytes(&e->random, c->nonce_ours, sizeof c->nonce_ours);
+    connection_show_witness(c);
     connection_input_apply(c, lane_class == 0 ? HEARD_HELLO_ZERO : HEARD_HELLO_BULK);
     c->welcome_due = true; /* BULK follows once it is PUT */
     connection_act(e, c);

@@ -71,7 +71,7 @@ typedef struct {
     uint32_t peers;
     uint8_t no_udp, no_tcp; /* for networks that block one of them, and for tests (M1, M5) */
     uint8_t cipher;         /* 0: best of both; 1 AES-256-GCM, 2 ChaCha20-Poly1305 only */
-    uint8_t unused;
+    uint8_t no_direct;      /* plaintext: checksums also where nobody is between (io/witness.h) */
 } rudp_options;
 
 typedef struct rudp_node rudp_node;

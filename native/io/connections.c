@@ -123,6 +123,14 @@ static void listener_watch(connections *c, uint32_t interest)
     epoll_ctl(c->epfd, EPOLL_CTL_MOD, c->listener, &watch);
 }
 
+static void connections_witness(connections *c, uint32_t id, int fd, const address *dialler,
+                                const address *acceptor)
+{
+    uint64_t witness = witness_of(&c->here, fd, dialler, acceptor);
+    if (witness != 0)
+        engine_witness(c->engine, id, witness);
+}
+
 /* M4: who is nobody so far costs a table entry and nothing else; the engine bounds them. */
 static void connections_accept(connections *c, uint64_t now)
 {
@@ -141,7 +149,10 @@ static void connections_accept(connections *c, uint64_t now)
         uint32_t id = engine_accept(c->engine, now, &local, &remote);
         if (id == 0) {
             close(fd);
-        } else if (carrier_add(c, id, fd, CARRIER_PACKETS) == NULL) {
+            continue;
+        }
+        connections_witness(c, id, fd, &remote, &local);
+        if (carrier_add(c, id, fd, CARRIER_PACKETS) == NULL) {
             close(fd);
             engine_connection(c->engine, now, id, CONNECTION_BROKE);
             engine_connection(c->engine, now, id, CONNECTION_GONE);
@@ -163,6 +174,9 @@ static void carrier_dialled(connections *c, uint64_t now, carrier *n)
     }
     n->state = CARRIER_PACKETS;
     carrier_watch(c, n, EPOLLIN);
+    address local, remote;
+    if (c->here.known && tcp_ends(n->fd, &local, &remote))
+        connections_witness(c, n->id, n->fd, &local, &remote);
     engine_connection(c->engine, now, n->id, CONNECTION_OPENED);
 }
 

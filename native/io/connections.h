@@ -22,6 +22,7 @@
 #include "engine/engine.h"
 #include "io/lanes.h"
 #include "io/tcp.h"
+#include "io/witness.h"
 
 enum {
     CONNECTION_UNSENT = (64 << 10) + 4096, /* bytes; the engine stops at 64 KiB */
@@ -49,6 +50,7 @@ typedef struct {
     int epfd, listener;
     uint8_t family;    /* of the sockets */
     uint64_t patience; /* ns, of tcp.h */
+    witness_host here; /* known only if lanes may be direct */
     uint64_t paused;   /* no descriptors left: the listener rests until then; 0: it does not */
     carrier *table;
     indices free;

@@ -79,7 +79,8 @@ static void lane_begin_write(lane *l, lane_tools *tools)
             return;
         }
     }
-    l->out.sums_after = cipher_is_plain(l->send) && l->out.command->segment.length > LANE_SHORT;
+    l->out.sums_after =
+        cipher_is_plain(l->send) && !l->send->direct && l->out.command->segment.length > LANE_SHORT;
     segment_protect_header(l->send, &l->out.command->segment, l->out.head);
 }
 

@@ -62,6 +62,8 @@ int loop_open(loop *l, const loop_options *o, const char **what)
         return errno;
     l->connections.family = l->udp.family;
     l->connections.patience = o->config->lost_after;
+    if (o->direct)
+        l->connections.here = witness_here();
     *what = "timerfd_create";
     l->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     return l->timer_fd < 0 ? errno : 0;

@@ -57,6 +57,7 @@ typedef struct {
     const config *config;
     address listen;
     lanes *lanes;
+    bool direct; /* lanes may be direct (io/witness.h) */
     loop_owner owner;
 } loop_options;
 

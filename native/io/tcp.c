@@ -65,6 +65,24 @@ int tcp_listen(const address *listen_at, const char **what)
     return fd;
 }
 
+typedef int name_of(int fd, struct sockaddr *name, socklen_t *size);
+
+static bool tcp_end(name_of *ask, int fd, address *out)
+{
+    socket_address name;
+    socklen_t size = sizeof name;
+    memset(&name, 0, sizeof name);
+    if (ask(fd, &name.any, &size) != 0)
+        return false;
+    *out = address_of_socket(&name);
+    return true;
+}
+
+bool tcp_ends(int fd, address *local, address *remote)
+{
+    return tcp_end(getsockname, fd, local) && tcp_end(getpeername, fd, remote);
+}
+
 int tcp_accept(int listener, uint64_t patience, address *local, address *remote)
 {
     socket_address name;
@@ -74,11 +92,8 @@ int tcp_accept(int listener, uint64_t patience, address *local, address *remote)
     if (fd < 0)
         return -errno;
     *remote = address_of_socket(&name);
-    size = sizeof name;
-    memset(&name, 0, sizeof name);
-    if (getsockname(fd, &name.any, &size) != 0)
+    if (!tcp_end(getsockname, fd, local))
         return tcp_give_up(fd, errno);
-    *local = address_of_socket(&name);
     tcp_tune(fd, remote, patience);
     return fd;
 }

@@ -10,6 +10,7 @@
 #ifndef RUDP_IO_TCP_H
 #define RUDP_IO_TCP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "io/sockets.h"
@@ -32,6 +33,9 @@ typedef struct {
 
 /* A descriptor on which a connection is being made (writable: ask tcp_error), or minus an errno. */
 int tcp_connect(const tcp_dial *dial);
+
+/* The two ends of a connection, as this one sees them; false: it is none. */
+bool tcp_ends(int fd, address *local, address *remote);
 
 /* What became of a connect, or of the connection: 0 or an errno, once. */
 int tcp_error(int fd);

@@ -81,13 +81,19 @@ static void plain_tag(const lane_cipher *c, uint8_t tag[AEAD_TAG])
     store_u32(tag, c->crc);
 }
 
+static void sum_part(lane_cipher *c, const uint8_t *in, size_t size)
+{
+    if (!c->direct || !c->body_open)
+        c->crc = crc32c(c->crc, in, size);
+}
+
 static void seal_part(lane_cipher *c, const uint8_t *in, uint8_t *out, size_t size)
 {
     if (c->kind != CIPHER_PLAIN) {
         aead_update(&c->context, in, out, size);
         return;
     }
-    c->crc = crc32c(c->crc, in, size);
+    sum_part(c, in, size);
     if (out != NULL && out != in && size > 0)
         memcpy(out, in, size);
 }
@@ -97,7 +103,7 @@ static void open_part(lane_cipher *c, const uint8_t *in, uint8_t *out, size_t si
     if (c->kind != CIPHER_PLAIN)
         aead_update(&c->context, in, out, size);
     else
-        c->crc = crc32c(c->crc, in, size);
+        sum_part(c, in, size);
 }
 
 static void seal_tag(lane_cipher *c, uint8_t tag[AEAD_TAG])

@@ -15,7 +15,9 @@
  * both sides count (K7).
  *
  * In plaintext the tags are CRC32C and 12 zeros, seeded with a value derived like the key, so a
- * segment of another lane fails.
+ * segment of another lane fails. On a direct lane, whose ends are known to be in one kernel with
+ * nobody between them, the sum of a body leaves the body out: as for the loopback device itself,
+ * which sums nothing, the way is a copy in memory. Heads and places are checked all the same.
  *
  * Bodies are never gathered in one buffer: sealing goes from the application's memory (untouched)
  * to a scratch buffer, opening happens in place, piece by piece as bytes arrive and are in the
@@ -60,6 +62,7 @@ typedef struct {
     uint8_t kind;           /* cipher */
     bool ratchet;           /* the next head is sealed under the next key */
     bool body_open;         /* between begin and finish */
+    bool direct;            /* plaintext: bodies are not summed; false unless set after the start */
 } lane_cipher;
 
 /* `nonce_dialler` and `nonce_acceptor` are of the lane's hello and welcome (M4). Start one of these

@@ -24,6 +24,7 @@ typedef struct {
     uint64_t own_stalls;
     uint64_t paths_changed;
     uint64_t lanes_opened;
+    uint64_t lanes_direct;
     uint64_t lanes_dropped;
     uint64_t transfers_sent;
     uint64_t transfers_eager;

@@ -140,6 +140,7 @@ void engine_datagrams(engine *e, uint64_t now, const datagram *batch, size_t cou
                       uint64_t kernel_drops);
 void engine_connection(engine *e, uint64_t now, uint32_t connection, connection_news news);
 uint32_t engine_accept(engine *e, uint64_t now, const address *local, const address *remote);
+void engine_witness(engine *e, uint32_t connection, uint64_t witness);
 size_t engine_room(const engine *e, uint32_t connection);
 void engine_bytes(engine *e, uint64_t now, uint32_t connection, uint8_t *bytes, size_t size);
 void engine_unsent(engine *e, uint32_t connection, size_t bytes);

@@ -12,6 +12,7 @@ typedef struct {
 
 int tcp_listen(const address *listen, const char **what);
 int tcp_accept(int listener, uint64_t patience, address *local, address *remote);
+bool tcp_ends(int fd, address *local, address *remote);
 int tcp_connect(const tcp_dial *dial);
 int tcp_error(int fd);
 void tcp_close(int fd);

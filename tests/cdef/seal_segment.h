@@ -17,6 +17,7 @@ typedef struct {
     uint64_t counter;
     uint64_t bytes;
     uint64_t ratchet_bytes;
+    bool direct;
     ...;
 } lane_cipher;
 

@@ -13,6 +13,10 @@ void bulk_begin(stream_end *end, const action *a)
     end->send = *a->send;
     end->receive = *a->receive;
     end->reading = READING_HEAD;
+    bool direct = stream_is_direct(end->stream) && !end->owner->world->sealed;
+    EXPECT(end->owner->world, a->send->direct == direct && a->receive->direct == direct,
+           "K11: node %u has connection %u for %s", end->owner->index, a->connection,
+           direct ? "not direct, and it is" : "direct, and it is not");
 }
 
 static memory *memory_ordered(node *n, const action *a)

@@ -3,11 +3,19 @@
 
 /* ---- news ---- */
 
+static void tell_witness(const stream_end *end)
+{
+    uint64_t witness = end->stream->witness[end->side];
+    if (witness != 0 && end->id != 0)
+        engine_witness(end->owner->engine, end->id, witness);
+}
+
 static void accept_one(stream_end *end)
 {
     node *n = end->owner;
     uint64_t now = node_enter(n);
     end->id = engine_accept(n->engine, now, &n->address[0], &end->stream->seen);
+    tell_witness(end);
     say(n->world, "node %u accepts connection %u", n->index, end->id);
     end->state = END_OPEN;
     node_settle(n);
@@ -32,6 +40,7 @@ static void tell_outcome(stream_end *end)
     }
     end->state = END_OPEN;
     uint64_t now = node_enter(n);
+    tell_witness(end);
     engine_connection(n->engine, now, end->id, CONNECTION_OPENED);
     node_settle(n);
 }

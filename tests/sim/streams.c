@@ -114,8 +114,11 @@ static void chunk_send(stream *s, uint8_t from, uint8_t kind, const uint8_t *byt
     *c = (chunk){.stream = s, .from = from, .kind = kind, .size = size};
     if (size > 0)
         memcpy(c->bytes, bytes, size);
-    if (size > 0 && w->faulty && chance(w, w->swarm.corrupt_stream))
-        c->bytes[chance_below(w, size)] ^= (uint8_t)(1 + chance_below(w, 255));
+    if (size > 0 && w->faulty && chance(w, w->swarm.corrupt_stream)) {
+        uint8_t *hit = &c->bytes[chance_below(w, size)];
+        uint8_t flips = (uint8_t)(1 + chance_below(w, 255));
+        *hit ^= stream_is_direct(s) ? 0 : flips;
+    }
     if (swallowed(s, size))
         s->dead[from] = true;
     uint64_t delay = w->swarm.delay + chance_below(w, w->swarm.jitter + 1);
@@ -271,6 +274,17 @@ static void connect_arrives(world *w, void *what, uint64_t unused, uint64_t unus
     dial_ends(&s->end[0], CONNECTION_OPENED);
 }
 
+/* Of three connections one is direct, one has somebody between, and of one an end knows nothing. */
+static void draw_witnesses(stream *s)
+{
+    random_source *later = &s->world->later;
+    if (!s->world->swarm.direct)
+        return;
+    uint64_t kind = random_below(later, 3);
+    s->witness[0] = 1 + random_below(later, UINT64_MAX - 2);
+    s->witness[1] = kind == 0 ? s->witness[0] : kind == 1 ? s->witness[0] + 1 : 0;
+}
+
 static void open_stream(node *n, const action *a)
 {
     world *w = n->world;
@@ -286,6 +300,7 @@ static void open_stream(node *n, const action *a)
     s->seen = n->source;
     s->seen.port = (uint16_t)chance_between(w, 30000, 60000);
     s->slow = chance(w, w->swarm.slow_stream);
+    draw_witnesses(s);
     for (uint8_t side = 0; side < 2; side++) {
         s->end[side].stream = s;
         s->end[side].side = side;

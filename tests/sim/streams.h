@@ -87,12 +87,19 @@ typedef struct stream {
     address remote, seen; /* dialled address; what the acceptor sees */
     uint32_t capacity;
     uint32_t segment_size; /* TCP_MAXSEG */
+    uint64_t witness[2];   /* what each end is told; 0: nothing */
     size_t under_way[2];   /* by sender's side, held ones included */
     uint64_t arrived[2];   /* when the last chunk arrives: order is kept */
     bool dead[2];
     chunk *held[2];
     bool slow;
 } stream;
+
+/* Both ends were told the same: nobody is between, so nothing is corrupted either. */
+static inline bool stream_is_direct(const stream *s)
+{
+    return s->witness[0] != 0 && s->witness[0] == s->witness[1];
+}
 
 stream_end *end_of(node *n, uint32_t id);
 /* Tells the engine that the connection failed; orders under way fail, GONE follows. */

@@ -81,6 +81,7 @@ void swarm_draw(world *w)
     if (w->options.udp_only)
         s->mtu = 0;
     narrow_draw(w);
+    s->direct = random_below(&w->later, 4) == 0;
     s->lateness = chance(w, 700) ? chance_below(w, MS(3)) : chance_below(w, MS(60));
     s->completion = chance(w, 700) ? MS(1) : MS(200);
     if (w->options.batch != 0) /* which are always the longest there */

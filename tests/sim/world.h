@@ -90,6 +90,7 @@ typedef struct {
     bool tcp_was_blocked;                         /* before the heal */
     bool aliases;
     bool drifting; /* clocks run at different speeds */
+    bool direct;   /* connections have witnesses: some are direct, some have somebody between */
 } swarm;
 
 /* ---- one call, as the omniscient see it ---- */

@@ -32,6 +32,7 @@ enum { PARTS = 37, SEGMENT_MOST = LANE_STEP, SHORT_MOST = 4000, COMMANDS = 24 };
 typedef struct {
     int fd;
     cipher kind;
+    bool direct;
     uint64_t bytes, seed;
     bool flip, shorts;
     parcel *source;
@@ -114,6 +115,7 @@ static void *write_all(void *argument)
     uint64_t given = 0, moved = 0;
     lane_init(&l, 1, s->fd);
     cipher_begin(&c, s->kind, true);
+    c.direct = s->direct;
     cipher_begin(&unused, s->kind, false);
     l.send = &c;
     l.receive = &unused;
@@ -177,14 +179,14 @@ static void *read_all(void *argument)
     lane_cipher c, unused;
     list_link done;
     list_init(&done);
-    lane_tools tools = {.step = s->seed % 2 != 0 ? LANE_STEP : LANE_PIECE,
-                        .sink = malloc(LANE_STEP),
-                        .done = &done};
+    lane_tools tools = {
+        .take = s->seed % 2 != 0 ? LANE_STEP : LANE_TAKE, .sink = malloc(LANE_STEP), .done = &done};
     tools.ahead = s->seed % 3 != 0;
     block *target = pool_take((size_t)s->source->size);
     lane_command command = {.kind = COMMAND_READ};
     lane_init(&l, 1, s->fd);
     cipher_begin(&c, s->kind, true);
+    c.direct = s->direct;
     cipher_begin(&unused, s->kind, false);
     l.receive = &c;
     l.send = &unused;
@@ -270,6 +272,7 @@ static bool run(uint64_t seed, cipher kind, uint64_t megabytes, const char *how)
     bool flip = strcmp(how, "flip") == 0, shorts = strcmp(how, "short") == 0;
     side out = {
         .seed = seed, .kind = kind, .bytes = megabytes << 20, .flip = flip, .shorts = shorts};
+    out.direct = strcmp(how, "direct") == 0;
     out.source = message_make(&size); /* the steps of lane.h take turns, by seed */
     pthread_t threads[3];
     connect_pair(&near[0], &near[1]);
@@ -317,5 +320,7 @@ int main(int argc, char **argv)
         right &= run((uint64_t)kind, (cipher)kind, 64, "whole") & run(9, (cipher)kind, 32, "flip") &
                  run(8, (cipher)kind, 32, "flip") &
                  run((uint64_t)kind + 4, (cipher)kind, 16, "short");
+    for (uint64_t seed = 2; seed < 4; seed++)
+        right &= run(seed, CIPHER_PLAIN, 64, "direct");
     return !right;
 }

@@ -99,6 +99,37 @@ def test_plain_bodies_may_stay_where_they_are() -> None:
     assert opened(reader, wire) == (fields(b"body"), b"body")
 
 
+def direct(**options: Any) -> Any:
+    cipher = lane(lib.CIPHER_PLAIN, **options)
+    cipher.direct = True
+    return cipher
+
+
+def test_on_a_direct_lane_all_is_checked_but_bodies() -> None:
+    # K11: the place of a segment, its head and where it ends are; what it carries is not summed.
+    writer = direct()
+    wires = [sealed(writer, b"0123456789abcdefg", sequence=sequence) for sequence in range(2)]
+    for at in range(len(wires[0])):
+        forged = bytearray(wires[0])
+        forged[at] ^= 1
+        in_body = HEADER <= at < HEADER + 17
+        assert (opened(direct(), bytes(forged)) is not None) == in_body, at
+    assert opened(direct(), wires[1]) is None, "one was left out"
+    assert opened(direct(number=5), wires[0]) is None, "another lane's"
+    assert opened(lane(lib.CIPHER_PLAIN), wires[0]) is None, "both ends must know"
+    reader = direct()
+    assert [opened(reader, wire) is not None for wire in wires] == [True, True]
+
+
+def test_a_seal_is_never_left_out() -> None:
+    for kind in CIPHERS[1:]:
+        writer, reader = lane(kind), lane(kind)
+        writer.direct = reader.direct = True
+        wire = bytearray(sealed(writer, b"0123456789abcdefg"))
+        wire[HEADER] ^= 1
+        assert opened(reader, bytes(wire)) is None
+
+
 def test_sealing_leaves_the_source_alone_and_hides_it() -> None:
     for kind in CIPHERS[1:]:
         source = ffi.new("uint8_t[]", b"a payload that is known")
