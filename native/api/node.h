@@ -91,14 +91,19 @@ typedef struct {
     uint64_t pause;  /* ns: how long it rested last; doubles */
     uint64_t earned; /* ns: may be lost again */
     uint32_t misses; /* in a row */
+} spin_account;
+
+/* Of one who waits: beside a lane on the same CPU, and without one. */
+typedef struct {
+    spin_account yielding, keeping;
 } spin;
 
 /* Two threads on one CPU: whoever runs turns, and the C thread with its lanes. */
 typedef struct {
-    _Atomic int cpu;       /* on which Python or a blocking caller last ran a turn */
-    atomic_bool moving;    /* the C thread has bytes to move at once */
-    _Atomic uint32_t made; /* 1: the C thread sleeps on this word, or is about to */
-    uint64_t moves;        /* the C thread's: as many when it last did */
+    _Atomic int cpu;           /* on which Python or a blocking caller last ran a turn */
+    _Atomic uint64_t moved_at; /* ns: when the C thread last had bytes to move at once; 0: never */
+    _Atomic uint32_t made;     /* 1: the C thread sleeps on this word, or is about to */
+    uint64_t moves;            /* the C thread's: as many when it last did */
 } way;
 
 struct rudp_node {
@@ -115,8 +120,10 @@ struct rudp_node {
     _Atomic uint32_t queued;         /* what the reader said last (L9) */
     _Atomic uintptr_t reader_thread; /* pthread_self of who ran rudp_turn or rudp_events_wait */
     atomic_bool submitted;           /* something, since the reader's last turn */
+    atomic_bool asked;               /* a call that rides in a packet, and no such was answered */
     atomic_bool coming;              /* bytes that left already, to whoever lingers (Rule 15) */
     atomic_bool progressed;          /* the reader took events since the engine was told */
+    uint64_t small_at;               /* under the lock: engine_small_at, as of the last turn */
     bool reading;                    /* under the lock: this turn's runner is the reader (Rule 8) */
     bool ring_later;                 /* under the lock: the bell rings when the lock is free */
 
@@ -200,6 +207,12 @@ void events_stopped(node *n);
 /* Nobody reads any more: what waits counts as taken, its memory goes back. */
 void events_discard(node *n, uint64_t now);
 void events_close(node *n);
+
+/* A call of ours that rode in a packet has no answer yet, and was not looked for in vain. */
+static inline bool node_asked(const node *n)
+{
+    return atomic_load_explicit(&n->asked, memory_order_relaxed);
+}
 
 /* ---- waiters.c, spin.c ---- */
 

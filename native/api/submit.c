@@ -82,8 +82,11 @@ static bool submit_call(node *n, uint64_t now, const command *c)
                          .body = s->memory == 0 ? c->body : NULL,
                          .size = s->memory == 0 ? s->size : memory_size(s->memory),
                          .memory = memory_hand_over(n, s->memory)};
-    if (engine_call(n->engine, now, &call))
+    if (engine_call(n->engine, now, &call)) {
+        if (s->memory == 0)
+            atomic_store_explicit(&n->asked, true, memory_order_relaxed);
         return true;
+    }
     parcel *m = (parcel *)(uintptr_t)s->memory;
     bool later = index_is_untaken(n, s->id);
     if (m != NULL)

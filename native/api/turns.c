@@ -46,6 +46,14 @@ bool node_guard(node *n, void (*work)(node *, void *), void *argument)
     return true;
 }
 
+static void note_answers(node *n)
+{
+    uint64_t small = engine_small_at(n->engine);
+    if (small != n->small_at)
+        atomic_store_explicit(&n->asked, false, memory_order_relaxed);
+    n->small_at = small;
+}
+
 static void turn_work(node *n, void *argument)
 {
     const turn_kind *kind = argument;
@@ -57,6 +65,7 @@ static void turn_work(node *n, void *argument)
     if (engine_coming(n->engine))
         atomic_store_explicit(&n->coming, true, memory_order_relaxed);
     engine_waited(n->engine);
+    note_answers(n);
     events_report_released(n, now);
 }
 

@@ -25,7 +25,8 @@
 
 #include "io/clock.h"
 
-#define WAY_MOST NS_PER_MS
+#define WAY_MOST   NS_PER_MS
+#define WAY_RECENT NS_PER_MS /* a lane that stands still for so short a time comes back */
 
 static bool way_is_shared(const node *n)
 {
@@ -39,15 +40,17 @@ void way_note(node *n)
 
 bool way_is_taken(const node *n)
 {
-    return atomic_load_explicit(&n->way.moving, memory_order_relaxed) && way_is_shared(n);
+    uint64_t moved_at = atomic_load_explicit(&n->way.moved_at, memory_order_relaxed);
+    return moved_at != 0 && clock_now() < moved_at + WAY_RECENT && way_is_shared(n);
 }
 
 void way_make(node *n)
 {
-    bool moving = lanes_busy(&n->lanes);
-    atomic_store_explicit(&n->way.moving, moving, memory_order_relaxed);
+    if (!lanes_busy(&n->lanes))
+        return;
+    atomic_store_explicit(&n->way.moved_at, clock_now(), memory_order_relaxed);
     uint64_t moves = atomic_load_explicit(&n->moves, memory_order_relaxed);
-    if (!moving || moves == n->way.moves || !way_is_shared(n))
+    if (moves == n->way.moves || !way_is_shared(n))
         return;
     atomic_store(&n->way.made, 1);
     if (events_ready(n) > 0 || node_has_work(n)) {

@@ -85,9 +85,9 @@ static void lane_begin_write(lane *l, lane_tools *tools)
 }
 
 /* How much moves by one system call. */
-static uint64_t piece_of(bool sealed, uint64_t left, const lane_tools *tools)
+static uint64_t piece_of(bool sealed, uint64_t left, uint32_t step)
 {
-    uint64_t most = sealed && tools->step > LANE_SEALED ? LANE_SEALED : tools->step;
+    uint64_t most = sealed && step > LANE_SEALED ? LANE_SEALED : step;
     return left < most ? left : most;
 }
 
@@ -97,7 +97,7 @@ static void lane_seal_piece(lane *l, const lane_tools *tools)
     lane_writing *w = &l->out;
     const segment *s = &w->command->segment;
     if (w->sealed == w->sent && w->sealed < s->length) {
-        uint64_t piece = piece_of(w->scratch != NULL, s->length - w->sealed, tools);
+        uint64_t piece = piece_of(w->scratch != NULL, s->length - w->sealed, tools->step);
         w->scratch_from = w->sealed;
         if (!w->sums_after)
             piece = lane_seal_range(l, w->command, w->sealed, piece, w->scratch);
@@ -335,7 +335,8 @@ static struct iovec lane_body_range(const lane *l, const lane_tools *tools)
 {
     const lane_command *c = l->in.command;
     uint64_t left = c->segment.length - l->in.have;
-    struct iovec range = {tools->sink, (size_t)piece_of(!cipher_is_plain(l->receive), left, tools)};
+    bool sealed = !cipher_is_plain(l->receive);
+    struct iovec range = {tools->sink, (size_t)piece_of(sealed, left, tools->take)};
     uint64_t covered;
     if (c->memory != 0 && left > 0)
         memory_range(c->memory, c->segment.offset + l->in.have, range.iov_len, &range, 1, &covered);
@@ -384,7 +385,7 @@ static bool lane_can_read(const lane *l)
 static void lane_read(lane *l, lane_tools *tools)
 {
     size_t moved = 0;
-    while (lane_can_read(l) && !l->ended && moved < tools->step) {
+    while (lane_can_read(l) && !l->ended && moved < tools->take) {
         if (l->in.phase == LANE_HEAD)
             lane_read_head(l, tools);
         else

@@ -40,7 +40,8 @@
 
 enum {
     LANE_STEP = 1088 << 10,  /* most bytes per system call, and per direction and turn (Rule 26) */
-    LANE_PIECE = 256 << 10,  /* the same beside small calls */
+    LANE_PIECE = 256 << 10,  /* the same beside small calls, when it writes ... */
+    LANE_TAKE = 64 << 10,    /* ... and when it reads: that is the side with time to spare */
     LANE_SEALED = 512 << 10, /* most bytes sealed at a time: they stay in the cache */
     LANE_SHORT = 256 << 10,  /* most bytes of a segment that leaves with its tag, and in the turn */
     LANE_RANGES = 60,        /* buffers per system call */
@@ -119,7 +120,8 @@ typedef struct lane {
 
 /* What the lanes of one set share. */
 typedef struct {
-    uint32_t step;   /* LANE_PIECE, or LANE_STEP while nobody makes small calls */
+    uint32_t step;   /* LANE_PIECE, or LANE_STEP while nobody makes small calls ... */
+    uint32_t take;   /* ... and LANE_TAKE, or LANE_STEP: the same for what is read */
     bool ahead;      /* more may be received than the segment under way */
     uint64_t read;   /* bytes of bodies, since somebody set it to 0 ... */
     uint64_t wrote;  /* ... and the same written */

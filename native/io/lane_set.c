@@ -12,7 +12,8 @@ bool lane_set_open(lane_set *s, uint32_t step)
     list_init(&s->ready);
     list_init(&s->news);
     list_init(&s->done);
-    s->tools = (lane_tools){.step = step, .sink = malloc(LANE_STEP), .done = &s->done};
+    s->tools =
+        (lane_tools){.step = step, .take = step, .sink = malloc(LANE_STEP), .done = &s->done};
     return s->tools.sink != NULL;
 }
 

@@ -76,6 +76,7 @@ static bool round_run(link_object *link, const plan *p, bool expecting, int *rea
     link->taken = 0;
     *ready = rudp_turn(link->core, taken, p->queued);
     expecting |= atomic_exchange_explicit(&link->core->coming, false, memory_order_relaxed);
+    expecting |= node_asked(link->core) && way_is_taken(link->core);
     if (*ready == 0 && expecting && link_is_free(link) && PyDict_Size(link->running) == 0)
         *ready = rudp_linger(link->core, p->patience);
     if (*ready <= 0)

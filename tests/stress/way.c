@@ -14,6 +14,8 @@
 #include "api/node.h"
 #include "stress/stress.h"
 
+#define FOR_EVER (UINT64_MAX / 2)
+
 enum { NEITHER = 7 }; /* what a look that ended early leaves in `made` */
 
 static void stay_on_one_cpu(void)
@@ -56,7 +58,7 @@ static void python_goes_first(rudp_node *n)
     way_free(n);
     pthread_join(thread, NULL);
     check(n->way.moves == 1, "it made way");
-    check(way_is_taken(n), "who spins is told that a lane wants this CPU");
+    check(atomic_load(&n->way.moved_at) != 0, "who spins is told that a lane wants this CPU");
 }
 
 static bool looks_only(rudp_node *n)
@@ -82,6 +84,8 @@ int main(void)
     check(n->way.moves == 2, "it made way again");
 
     atomic_store(&n->moves, 3);
+    atomic_store(&n->way.moved_at, FOR_EVER);
+    check(way_is_taken(n), "a lane moves, and Python is on its CPU");
     atomic_store(&n->way.cpu, -1);
     check(looks_only(n), "not for a Python on another CPU");
     check(!way_is_taken(n), "who spins there need not stop");
@@ -92,6 +96,7 @@ int main(void)
     check(n->way.moves == 2, "not when there is nothing for Python to do");
 
     list_remove(&busy);
+    atomic_store(&n->way.moved_at, 0);
     check(looks_only(n), "not when no lane is busy: it will sleep anyway");
     check(!way_is_taken(n), "and then the CPU is free");
     return faults != 0;
