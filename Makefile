@@ -20,8 +20,10 @@ PYTHON_TESTS := tests/e2e tests/cli $(wildcard tests/unit/test_python_*.py)
 
 # What goes through the interpreter and the core together. Two tests measure memory, and the
 # sanitizer's own is no news; the black holes take a minute and find nothing that the others do not.
+# Nor what forks: GCC's ASan has a malloc of its own, of which a child inherits the locks as they are.
+# If a thread was in it just then, the child waits for ever (glibc's lets nobody in during a fork).
 ASAN_TESTS := $(wildcard tests/unit/test_api_*.py tests/unit/test_python_*.py) tests/e2e \
-	--ignore=tests/e2e/test_black_hole.py -k "not stays_behind"
+	--ignore=tests/e2e/test_black_hole.py -k "not stays_behind and not fork"
 
 .PHONY: help setup test other demo bench sim fuzz exhaustive stress replay asan programs lint types \
 	sanitize format clean
