@@ -58,12 +58,13 @@ class End:
 
 @dataclass
 class Link:
-    """A connection; a dead one swallows what is sent and says nothing."""
+    """A connection; a dead one swallows what is sent and says nothing, to `deaf` at least."""
 
     ends: list[End] = field(default_factory=list)
     lane_class: int = 0
     segment_size: int = 0
     dead: bool = False
+    deaf: LaneNode | None = None
 
 
 class Thunk:
@@ -324,7 +325,7 @@ class LanePair(Pair):
 
         def arrive() -> None:
             to = end.other
-            if to is None or to.over or end.link.dead:
+            if to is None or to.over or end.link.dead or end.link.deaf is to.node:
                 return
             if what is None:
                 to.node.over(to, ENDED)

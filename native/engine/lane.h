@@ -85,7 +85,6 @@ typedef struct connection {
     uint64_t got_bytes;   /* while a stranger */
     uint64_t parked_at;   /* ns: its session was first seen parked, 0: is not */
     uint64_t progress_at; /* ns: a position last moved on it (T7) */
-    uint64_t put_since;   /* ns, lane 0: first packet PUT since one came, 0: none */
     size_t unsent;
     uint32_t segment_bytes;                  /* present segment size: 2 ms of the lane's rate */
     uint32_t write_length[LANE_WRITES_MOST]; /* of those outstanding, oldest first */
@@ -146,7 +145,7 @@ void lane_expired(engine *e, uint64_t now, connection *c); /* timer */
 connection *lane_zero(const engine *e, const session *s); /* NULL: not up */
 bool lane_can_put(const engine *e, const session *s);     /* lane 0 is up and takes a packet */
 /* A record of so many bytes was PUT. */
-void lane_put(uint64_t now, connection *c, size_t size);
+void lane_put(connection *c, size_t size);
 
 /* ---- bulk ---- */
 /* Makes a transfer wait for its turn on the lane it is assigned to. */

@@ -1,6 +1,7 @@
 /* lane_open.c - how a connection becomes a lane: wanted, opened or asked for, greeted, welcomed. */
 #include "engine/lane.h"
 #include "engine/outbox.h"
+#include "engine/route.h"
 #include "engine/state.h"
 
 #define RETRY         (NS_PER_S / 2) /* between the first attempts (M5) */
@@ -122,13 +123,14 @@ static address listens_at(const session *s)
     return s->lane_failures == FAILING_LEAST - 1 ? remote : s->dialled;
 }
 
-/* Packets went over lane 0 and probes stay unanswered: maybe it is the lane that is dead (T7, T8).
- * Another is opened beside it, and meanwhile packets try UDP. */
+/* Packets went over lane 0 and stay unanswered, probes too: maybe it is the lane that is dead (T7,
+ * T8). Another is opened beside it, and meanwhile packets try UDP. That packets come by it says
+ * nothing: a connection may be dead in one direction. */
 static void doubt_zero(engine *e, uint64_t now, session *s)
 {
     connection *c = lane_zero(e, s);
-    if (c != NULL && c->put_since != 0 && s->pulse.unanswered >= 2 &&
-        now - c->put_since >= e->config.lane_progress)
+    if (c != NULL && s->pulse.unanswered >= 2 &&
+        route_lane0_waits(s, now) >= e->config.lane_progress)
         c->bad = true;
 }
 
@@ -359,6 +361,7 @@ static void established(engine *e, uint64_t now, connection *c)
               s->dialler ? time_after(now, e->config.lane0_park / 4) : TIME_NEVER);
     if (c->lane_class == 0) {
         s->parked_by_peer = false;
+        route_lane0_new(s);
         outbox_wake(e, s);
     } else {
         start_ciphers(e, c);

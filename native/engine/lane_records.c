@@ -56,7 +56,6 @@ static void got_record(engine *e, uint64_t now, connection *c, uint8_t *bytes, s
     if (c->state == CONNECTION_PACKETS) {
         c->progressed = true;
         c->bad = c->stuck = false; /* late, but alive */
-        c->put_since = 0;
     }
     if (bytes[0] == HELLO_FIRST && !c->ours && stranger) {
         bool verified = dial_got_first(e, now, &from, c->id, bytes, size);
@@ -144,10 +143,8 @@ void lane_bytes(engine *e, uint64_t now, uint32_t id, uint8_t *bytes, size_t siz
 
 /* ---- the other way ---- */
 
-void lane_put(uint64_t now, connection *c, size_t size)
+void lane_put(connection *c, size_t size)
 {
-    if (c->put_since == 0)
-        c->put_since = now;
     c->unsent += size;
     c->used = true;
 }

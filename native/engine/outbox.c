@@ -440,7 +440,7 @@ static bool fill_put(engine *e, session *s, action *out, uint8_t *buffer, size_t
     out->connection = c->id;
     out->bytes = buffer;
     out->size = size + RECORD_PREFIX;
-    lane_put(e->now, c, out->size);
+    lane_put(c, out->size);
     return true;
 }
 

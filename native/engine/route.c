@@ -114,12 +114,23 @@ void route_own_stall(session *s, uint64_t now)
         s->route.put_at = milliseconds(now);
 }
 
+void route_lane0_new(session *s)
+{
+    s->route.put_at = 0;
+}
+
+uint64_t route_lane0_waits(const session *s, uint64_t now)
+{
+    return s->route.put_at == 0 ? 0
+                                : (uint64_t)(milliseconds(now) - s->route.put_at) * NS_PER_MS;
+}
+
 /* A connection may die without a word while UDP works: then each probe goes both ways (L2). What
  * went by UDP and was answered says nothing of lane 0. */
 static bool lane0_silent(const engine *e, uint64_t now, const session *s)
 {
-    uint64_t waits = (uint64_t)(milliseconds(now) - s->route.put_at) * NS_PER_MS;
-    return s->route.put_at != 0 && waits >= ROUTE_UDP_SILENCE && waits >= 2 * recovery_pto(e, s);
+    uint64_t waits = route_lane0_waits(s, now);
+    return waits >= ROUTE_UDP_SILENCE && waits >= 2 * recovery_pto(e, s);
 }
 
 static void switch_mode(engine *e, uint64_t now, session *s, path_kind mode)

@@ -208,3 +208,17 @@ def test_who_asks_by_udp_is_answered_by_udp(engine: Engine) -> None:
         assert pair.b.view().path == UDP
     assert call.status == "OK"
     assert pair.now - began < 2 * SECOND
+
+
+@pytest.mark.parametrize("deaf", ["a", "b"])
+def test_a_lane_0_that_is_dead_in_one_direction_is_replaced(engine: Engine, deaf: str) -> None:
+    """T7, L2: what still comes by it says nothing of what leaves by it."""
+    pair = LanePair(engine, a={"udp": 0}, b={"udp": 0})
+    pair.a.handler = pair.b.handler
+    answered(pair, 10)
+    pair.links[0].deaf = getattr(pair, deaf)
+    calls = [node.call("echo", b"", timeout_ms=10_000) for node in (pair.a, pair.b)]
+    pair.run_until(lambda: all(call.done for call in calls))
+    assert [call.status for call in calls] == ["OK", "OK"]
+    assert pair.now < 4 * SECOND
+    assert len(pair.links) > 1
