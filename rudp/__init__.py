@@ -16,6 +16,7 @@ node for threads.
 from rudp._config import Config
 from rudp._errors import (
     AddressError,
+    BadReply,
     BadRequest,
     BindError,
     BufferChanged,
@@ -83,6 +84,7 @@ __all__ = [
     "Busy",
     "NoSuchMethod",
     "BadRequest",
+    "BadReply",
     "TooLarge",
     "ReplyTooLarge",
     "Unreachable",

@@ -7,6 +7,7 @@ from typing import Any
 from rudp._codec import Codec
 from rudp._errors import (
     OUTCOMES,
+    BadReply,
     Busy,
     CallError,
     DeadlineExceeded,
@@ -29,6 +30,22 @@ def no_time(method: str, peer: Any) -> DeadlineExceeded:
     where = peer.address
     text = f"call of {method!r} at {where}: no time is left"
     return DeadlineExceeded(text, outcome=Outcome.NO, method=method, peer=where)
+
+
+def reply_value(
+    codec: Codec,
+    data: bytes | memoryview,
+    method: str,
+    peer: Any,
+    pickled: bool,  # noqa: FBT001
+) -> Any:
+    """What a call returns that ended well."""
+    try:
+        return codec.decode(data, pickled=pickled)
+    except SerializationError as error:
+        where = peer.address
+        text = f"the reply of {method!r} at {where} cannot be read: {error}"
+        raise BadReply(text, outcome=Outcome.YES, method=method, peer=where) from error
 
 
 def call_error(

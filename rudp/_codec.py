@@ -185,7 +185,7 @@ class Codec:
         head, form, parts = self._split(data)
         if form == FORMAT_PICKLE:
             if not pickled:
-                raise SerializationError("pickle is not accepted here: see method(pickle=True)")
+                raise SerializationError("it is pickled, which is not accepted: pickle=True is")
             return pickle.loads(head, buffers=parts)  # noqa: S301  the application opted in
         value = unpackb(head, ext_hook=Extensions(self._unpacks, parts), strict_map_key=False)
         if len(head) > self._unsuspicious:

@@ -6,7 +6,7 @@ The two nodes share all of it but how they wait; what they differ in are the abs
     rudp.sync.Node   callers run turns while they wait; a thread reads the events
 
 Events are read by one thread at a time, in the order of the engine (Rule 7). A request ends by
-exactly one ``_reply`` or ``_refuse``, also when it was cancelled: only then its slot is free (C3).
+exactly one ``_end``, also when it was cancelled: only then its slot is free (C3).
 """
 
 from __future__ import annotations
@@ -52,10 +52,12 @@ from rudp._serving import (
 )
 
 SIMPLE = 2048  # bytes and values: below, a message of scalars in one packet may break a limit
+ERROR_AROUND = 64  # bytes that three texts take besides their own
 REFUSE_LATE = STATUS["DEADLINE"]
 REFUSE_BAD = STATUS["BAD_REQUEST"]
 REFUSE_UNKNOWN = STATUS["NO_METHOD"]
 REFUSE_CLOSING = STATUS["CLOSED"]
+REFUSE_BUSY = STATUS["BUSY"]
 
 
 class NoLink:
@@ -87,7 +89,7 @@ class Dispatcher(abc.ABC):
         self._running: dict[int, Any] = {}  # request id: its task, or its Request (Rule 23)
         self._watchers: list[Callable[[PeerEvent], None]] = []
         self._peers_by_id: dict[int, Any] = {}
-        self._unsent: collections.deque[tuple[int, int, Encoded]] = collections.deque()
+        self._unsent: collections.deque[tuple[int, int, Encoded | None]] = collections.deque()
         self._core: _lib.Core | None = None
         self._pool: Pool | None = None
         self._closing = False
@@ -205,12 +207,13 @@ class Dispatcher(abc.ABC):
                 self._run_inline(method, request, data)
             elif method.threaded:
                 self._running[ident] = request
-                self._workers().submit(self._run_in_thread, method, request, data)
+                if not self._workers().submit(self._run_in_thread, method, request, data):
+                    del self._running[ident]
+                    self._refuse(ident, REFUSE_BUSY)
             else:
                 self._run_on_loop(method, request, data)
 
     def _run_inline(self, method: Method, request: Request, data: bytes | memoryview) -> None:
-        request.open = False  # it has returned before anything it started runs
         try:
             args, kwargs = self._codec.decode_arguments(data, pickled=method.pickle)
         except SerializationError as error:
@@ -222,9 +225,11 @@ class Dispatcher(abc.ABC):
                 call_with_request, request, method.function, args, kwargs
             )
         except BaseException as error:
+            request.open = False
             if self._answer_error(request.id, error):
                 raise
         else:
+            request.open = False  # what it started and left behind is not bound by its deadline
             self._answer(request.id, result, method.pickle)
 
     def _answer(self, ident: int, result: Any, pickle: bool) -> None:  # noqa: FBT001
@@ -235,7 +240,7 @@ class Dispatcher(abc.ABC):
         except Exception as error:  # noqa: BLE001  it becomes the caller's
             self._answer_error(ident, error)
         else:
-            self._reply(ident, OK, body)
+            self._end(ident, OK, body)
 
     def _answer_error(self, ident: int, error: BaseException) -> bool:
         """End a request with this exception; True if it is the program's as well.
@@ -244,9 +249,9 @@ class Dispatcher(abc.ABC):
         cancelled by its caller, or because the node closes: nobody reads what it has to say.
         """
         if isinstance(error, asyncio.CancelledError):
-            self._reply(ident, CANCELLED, b"")
+            self._end(ident, CANCELLED, b"")
             return False
-        self._reply(ident, EXCEPTION, self._encode_error(error))
+        self._end(ident, EXCEPTION, self._encode_error(error))
         return not isinstance(error, Exception)
 
     def _run_on_loop(self, method: Method, request: Request, data: bytes | memoryview) -> None:
@@ -268,17 +273,11 @@ class Dispatcher(abc.ABC):
         except BaseException as error:  # noqa: BLE001  sys.exit ends the handler, not the thread
             end = EXCEPTION, self._encode_error(error)
         core = self._core
-        if core is None:
+        if core is None or core.forked:
             return
-        with core.lock:  # a close must not free the node between this look and the reply
+        with core.lock:  # a close waits for what runs, and this runs until it is answered
             self._running.pop(request.id, None)
-            if not core.open:
-                return
-            status, body = end
-            if body is None:
-                self._refuse(request.id, status)
-            else:
-                self._reply(request.id, status, body)
+            self._end(request.id, *end)
         self._submitted_elsewhere()
 
     def _work(
@@ -314,23 +313,27 @@ class Dispatcher(abc.ABC):
         return self._codec.encode(result)
 
     def _encode_error(self, error: BaseException) -> Encoded:
-        texts = describe_exception(error)
-        body = self._codec.encode(texts)
-        if not self.config.tcp and len(body) > PACKET_REPLY:
-            room = PACKET_REPLY - 64
-            kept = [texts[0][:100], texts[1][:200], ""]
-            kept[2] = texts[2].encode()[-(room // 2) :].decode(errors="replace")
-            body = self._codec.encode(kept)
-        return body
+        room = self.config.max_head if self.config.tcp else PACKET_REPLY
+        return self._codec.encode(describe_exception(error, room - ERROR_AROUND))
 
-    def _reply(self, ident: int, status: int, body: Encoded) -> None:
-        """End a request; by any thread, under the core's lock if it is not the reading one."""
+    def _end(self, ident: int, status: int, body: Encoded | None) -> None:
+        """End a request, by any thread: with a reply, or refused if there is no body.
+
+        A handler may have closed its own node, or outlived a close that waited for it long enough.
+        """
+        core = self._core
+        if core is None or core.forked:
+            return
+        with core.lock:  # no close frees the node between this look and the reply
+            if core.open and self._end_once(ident, status, body) == FULL:
+                self._unsent.append((ident, status, body))
+
+    def _end_once(self, ident: int, status: int, body: Encoded | None) -> int:
+        if body is None:
+            return rudp_refuse(self._handle, ident, status)
         if type(body) is bytes and len(body) <= PACKET_REPLY:
-            code = rudp_reply(self._handle, ident, status, body, len(body))
-        else:
-            code = rudp_reply_memory(self._handle, ident, status, self._lend(body))
-        if code == FULL:
-            self._unsent.append((ident, status, body))
+            return rudp_reply(self._handle, ident, status, body, len(body))
+        return rudp_reply_memory(self._handle, ident, status, self._lend(body))
 
     def _lend(self, body: Encoded) -> Any:
         self._usable_core()
@@ -338,14 +341,13 @@ class Dispatcher(abc.ABC):
 
     def _refuse(self, ident: int, status: int) -> None:
         """Say that the handler never ran and never will."""
-        if rudp_refuse(self._handle, ident, status) == FULL:
-            self._unsent.append((ident, -status, b""))
+        self._end(ident, status, None)
 
     def _send_again(self) -> None:
         """What the submission ring had no room for, after a turn has emptied it."""
-        for _ in range(len(self._unsent)):
-            ident, status, body = self._unsent.popleft()
-            if status < 0:
-                self._refuse(ident, -status)
-            else:
-                self._reply(ident, status, body)
+        core = self._core
+        if core is None or core.forked:
+            return
+        with core.lock:
+            for _ in range(len(self._unsent)):
+                self._end(*self._unsent.popleft())

@@ -4,6 +4,7 @@
     ├── CallError             a call ended without a result; `outcome` says whether the handler ran
     │   ├── RemoteError       the handler raised
     │   ├── DeadlineExceeded, CallCancelled, Busy, NoSuchMethod, BadRequest, TooLarge, ...
+    │   ├── BadReply          the handler ran, its reply cannot be read; a SerializationError, too
     │   ├── Unreachable       nobody answered: RefusedByHost, Unverified
     │   ├── PeerLost          the session ended: PeerRestarted, PeerClosed, PeerDismissed, ...
     │   └── NodeClosed, NodeBroken
@@ -210,6 +211,12 @@ class NodeBroken(CallError):
 
 class SerializationError(RudpError, ValueError):
     """A value cannot be sent, or received bytes cannot be read."""
+
+
+class BadReply(CallError, SerializationError):
+    """The handler ran and its reply came, but the reply cannot be read here; it says why."""
+
+    default_outcome = Outcome.YES
 
 
 class LimitExceeded(SerializationError):

@@ -90,6 +90,11 @@ def microseconds(seconds: float) -> int:
     return int(seconds * 1e6) or 1 if seconds < LONGEST else TIMEOUT_MAX
 
 
+def bounded(seconds: float) -> float:
+    """A time to wait as every clock of the system takes it; infinity and nan included."""
+    return min(seconds, LONGEST) if seconds > 0 else 0.0
+
+
 def code_text(code: int) -> str:
     """The sentence for a negative result."""
     return ffi.string(lib.rudp_code_text(code)).decode()
@@ -162,7 +167,7 @@ class Core:
         the application's again.
         """
         ffi.gc(self.handle, None)
-        lib.rudp_close_wait(self.handle, taken, max(0, int(timeout * 1e6)))
+        lib.rudp_close_wait(self.handle, taken, int(bounded(timeout) * 1e6))
         self.arena = memoryview(b"")
         self.lent.clear()
 

@@ -56,10 +56,10 @@ class Peer(BasePeer):
         # Asking for the running loop would cost a system call per call.
         if get_ident() != node._thread or (not node._link.due and node._loop_ended()):
             raise node._misused()
-        if self._id == 0 and not self._known():
-            return node._call_by_name(self, method, args, kwargs, timeout, pickle)
-        node._wake()
         try:
+            if self._id == 0 and not self._known():
+                return node._call_by_name(self, method, args, kwargs, timeout, pickle)
+            node._wake()
             body = node._encode(args, kwargs, pickle)
             return node._submit(self, method, body, timeout, pickle)
         except ForkedError:

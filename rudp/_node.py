@@ -28,7 +28,7 @@ from threading import active_count, get_ident
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import call_error, no_time, table_full
+from rudp._calls import call_error, no_time, reply_value, table_full
 from rudp._codec import Encoded
 from rudp._endpoint import Endpoint
 from rudp._errors import DeadlineExceeded, NodeClosed, Outcome
@@ -111,7 +111,8 @@ class Node(Endpoint[Peer]):
         """Close the node; at most ``timeout`` seconds, and at once if nothing is under way.
 
         Running handlers may finish and their replies are delivered; calls of this node that are
-        still open then end with ``NodeClosed``. Closing twice is fine.
+        still open then end with ``NodeClosed``. Closing twice is fine. A handler that closes its
+        own node cannot reply any more, and its caller hears so after ``timeout``.
         """
         if self._core is None or self._loop is None:
             return
@@ -122,7 +123,7 @@ class Node(Endpoint[Peer]):
             return
         self._closing = True
         self._link.simple = False  # requests are refused from now on
-        until = self._loop.time() + timeout
+        until = self._loop.time() + _lib.bounded(timeout)
         try:
             await self._finish_handlers(until)
         finally:
@@ -165,11 +166,13 @@ class Node(Endpoint[Peer]):
 
     def _exit(self) -> None:
         loop, core = self._loop, self._core
+        if core is None or not core.open:  # or it belongs to the process that forked this one
+            return
         if loop is not None and loop.is_running():  # in a daemon thread, which is still at work
             closing = asyncio.run_coroutine_threadsafe(self.close(timeout=EXIT_SECONDS), loop)
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 closing.result(EXIT_SECONDS * 2)
-        elif core is not None and core.seal():
+        elif core.seal():
             core.free(EXIT_SECONDS, self._link.close())
 
     async def __aenter__(self) -> Self:
@@ -260,7 +263,7 @@ class Node(Endpoint[Peer]):
     def _ended(self, call: Any, state: int, data: Any) -> Any:
         """What the caller of a call gets that did not end with a simple value."""
         if state == RAW:
-            return self._codec.decode(data, pickled=call.pickled)
+            return reply_value(self._codec, data, call.method, call.peer, call.pickled)
         if state == FAILED:
             raise data
         status, outcome, body = data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rudp import _lib
 from rudp._errors import ERROR_OF_STATUS, CallError
-from rudp._resolve import Address, AddressLike, split
+from rudp._resolve import Address, AddressLike, require_family, split
 
 if TYPE_CHECKING:
     from rudp._endpoint import Endpoint
@@ -167,8 +167,11 @@ class BasePeer:
 
     def _bind(self, resolved: Address) -> int:
         """Register the resolved address with the core."""
+        core = self._node._usable_core()
+        if resolved.family == 6:  # the other way round works: a node of IPv6 may speak IPv4, too
+            require_family(resolved, self._address, core.address().family)
         self._resolved = resolved
-        self._id = self._node._usable_core().peer(resolved)
+        self._id = core.peer(resolved)
         self._name = str(resolved)
         self._node._peers_by_id.setdefault(self._id, self)
         return self._id

@@ -22,6 +22,7 @@ from typing import Any
 
 from rudp import _lib
 from rudp._errors import ConfigError
+from rudp._log import logger
 
 TRACEBACK_MAX = 16 * 1024  # characters: the innermost frames are kept
 MESSAGE_MAX = 4 * 1024
@@ -133,8 +134,8 @@ def limited(timeout: float) -> float:
     return timeout
 
 
-def describe_exception(error: BaseException) -> list[str]:
-    """Type, message and traceback of what a handler raised, as text of bounded size."""
+def describe_exception(error: BaseException, room: int) -> list[str]:
+    """Type, message and traceback of what a handler raised, as text of ``room`` bytes at most."""
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
@@ -147,7 +148,11 @@ def describe_exception(error: BaseException) -> list[str]:
     if len(frames) > TRACEBACK_MAX:
         frames = "...\n" + frames[-TRACEBACK_MAX:]
     # A lone surrogate in a message must not turn an error into another one.
-    return [text.encode("utf-8", "replace").decode() for text in (name, message, frames)]
+    texts = [text.encode("utf-8", "replace") for text in (name, message, frames)]
+    if sum(map(len, texts)) > room:  # the end of the stack counts, and the message is there already
+        stack = "".join(traceback.format_tb(error.__traceback__)).encode("utf-8", "replace")
+        texts = [texts[0][: room // 8], texts[1][: room // 4], stack[-room // 2 :]]
+    return [text.decode(errors="ignore") for text in texts]
 
 
 class Pool:
@@ -164,15 +169,16 @@ class Pool:
         self._idle: collections.deque[None] = collections.deque()
         self._threads: list[threading.Thread] = []
 
-    def submit(self, function: Callable[..., None], *args: Any) -> None:
-        """Run ``function(*args)``, which must not raise, in some thread."""
+    def submit(self, function: Callable[..., None], *args: Any) -> bool:
+        """Run ``function(*args)``, which must not raise, in some thread; False: there is none."""
         try:
             self._idle.pop()
         except IndexError:
             # At the limit an idle mark may be stale; then no thread is missing either.
-            if len(self._threads) < self._limit:
-                self._start()
+            if len(self._threads) < self._limit and not self._start() and not self._threads:
+                return False
         self._work.put((function, *args))
+        return True
 
     def waiting(self) -> int:
         """How much work no thread has taken yet."""
@@ -188,13 +194,18 @@ class Pool:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, until - time.monotonic()))
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         number = len(self._threads) + 1
         thread = threading.Thread(
             target=_work, args=(self._work, self._idle), name=f"{self._name}-{number}", daemon=True
         )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has none left
+            logger.error("%s: %s", thread.name, error)
+            return False
         self._threads.append(thread)
-        thread.start()
+        return True
 
 
 def _work(work: queue.SimpleQueue[tuple[Any, ...] | None], idle: collections.deque[None]) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from rudp import _lib
-from rudp._calls import call_error, no_time, table_full
+from rudp._calls import call_error, no_time, reply_value, table_full
 from rudp._codec import Encoded
 from rudp._config import Config
 from rudp._endpoint import Endpoint
@@ -37,6 +37,7 @@ from rudp._lib import (
     SIGNAL,
     TIMEOUT,
     attend,
+    bounded,
     microseconds,
     rudp_call,
     rudp_cancel,
@@ -142,23 +143,37 @@ class Node(Endpoint[Peer]):
         self._reader = threading.Thread(
             target=_read, args=(weakref.ref(self), core), name="rudp-events", daemon=True
         )
-        self._reader.start()
+        try:
+            self._reader.start()
+        except RuntimeError:  # the system has no thread left
+            core.seal()
+            core.free(0.0, self._link.close())
+            raise
         return self
 
     def close(self, *, timeout: float = CLOSE_SECONDS) -> None:
         """Close the node; at most ``timeout`` seconds, and at once if nothing is under way.
 
         Running handlers may finish and their replies are delivered; calls of this node that are
-        still open then end with ``NodeClosed``. Closing twice is fine.
+        still open then end with ``NodeClosed``. Closing twice is fine. A handler that closes its
+        own node cannot reply any more, and its caller hears so after ``timeout``.
         """
         core = self._core
         if core is None or not core.open or self._closing:
             return
         self._closing = True
         self._link.simple = False  # requests are refused from now on
-        until = time.monotonic() + timeout
-        while self._running and time.monotonic() < until:
-            time.sleep(0.002)
+        until = time.monotonic() + bounded(timeout)
+        try:
+            while self._running and time.monotonic() < until:
+                time.sleep(LEAVE_LOOK)
+        except BaseException:  # Ctrl-C: at once then, but to the end
+            until = 0.0
+            raise
+        finally:
+            self._shut(core, until)
+
+    def _shut(self, core: _lib.Core, until: float) -> None:
         core.seal()
         self._link.sealed = True  # who waits may go on
         self._rouse_reader()
@@ -255,7 +270,7 @@ class Node(Endpoint[Peer]):
     ) -> Any:
         """What the caller gets of a call that did not end with a simple value."""
         if status == OK:
-            return self._codec.decode(data, pickled=pickled)
+            return reply_value(self._codec, data, method, peer, pickled)
         raise call_error(self._codec, status, outcome, data, method, peer, closing=self._closing)
 
     def _failed(self, code: int) -> None:
@@ -294,7 +309,13 @@ class Node(Endpoint[Peer]):
         self._serves.set()
 
     def _submitted_elsewhere(self) -> None:
-        """The core sends what is submitted at once while no loop drives it (Rule 5)."""
+        """The core sends what is submitted at once while no loop drives it (Rule 5).
+
+        But what its ring had no room for, somebody has to submit again.
+        """
+        while self._unsent:
+            time.sleep(0.001)
+            self._send_again()
 
     def _stopped(self) -> None:
         """Open calls have ended, and new ones are refused by the core."""
@@ -319,5 +340,5 @@ def _read(reference: Callable[[], Node | None], core: _lib.Core) -> None:
         try:
             if attend(reference, READER_SLICE) not in (0, TIMEOUT, SIGNAL):
                 return
-        except Exception:  # noqa: BLE001  the next event must still be read
+        except BaseException:  # noqa: BLE001  sys.exit in a handler ends the handler, not us
             logger.exception(UNHANDLED, reference())

@@ -60,6 +60,10 @@ class Request:
     told_at: int
     cancelled: bool = False
 
+    def take(self) -> None:
+        node = self.node
+        node.lib.engine_request_taken(node.at, node.pair.now, self.id)
+
     def reply(self, body: bytes = b"", status: str = "OK") -> None:
         self.node.reply(self, body, status)
 
@@ -89,6 +93,7 @@ class Node:
         self.peer_events: list[tuple[str, str]] = []
         self.strangers: list[tuple[int, ...]] = []
         self.handler: Callable[[Request], None] | None = None
+        self.stalled = False  # requests stay untaken
         self.taking = True
         self._uses = 0
         self._start(limits)
@@ -278,7 +283,8 @@ class Node:
             deadline=int(event.deadline),
             told_at=self.pair.now,
         )
-        self.lib.engine_request_taken(self.at, self.pair.now, event.id)
+        if not self.stalled:
+            request.take()
         self.told.append(request)
         self.requests.append(request)
         if self.handler is not None:

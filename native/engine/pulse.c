@@ -44,7 +44,9 @@ static uint64_t probe_due(const engine *e, const session *s, const schedule *pla
     uint64_t due = s->pulse.proof + plan->probe;
     if (s->pulse.unanswered > 0)
         due = s->pulse.probed + repeat_after(e, s);
-    if (s->quiet && s->pulse.probed + repeat_after(e, s) < due)
+    /* L9: that a stalled peer's Python is back, only a beat says, not an answer of its core. */
+    bool asks = s->quiet || s->stalled_since != 0;
+    if (asks && s->pulse.probed + repeat_after(e, s) < due)
         due = s->pulse.probed + repeat_after(e, s);
     if (s->pulse.soon != 0 && s->pulse.soon < due)
         due = s->pulse.soon;

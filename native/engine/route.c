@@ -121,8 +121,7 @@ void route_lane0_new(session *s)
 
 uint64_t route_lane0_waits(const session *s, uint64_t now)
 {
-    return s->route.put_at == 0 ? 0
-                                : (uint64_t)(milliseconds(now) - s->route.put_at) * NS_PER_MS;
+    return s->route.put_at == 0 ? 0 : (uint64_t)(milliseconds(now) - s->route.put_at) * NS_PER_MS;
 }
 
 /* A connection may die without a word while UDP works: then each probe goes both ways (L2). What

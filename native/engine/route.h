@@ -24,7 +24,7 @@ void route_put(session *s, uint64_t now);
 void route_own_stall(session *s, uint64_t now);
 /* Another lane 0 is up, of which nothing is known yet. */
 void route_lane0_new(session *s);
-/* ns: since when lane 0 has had packets that will be acknowledged, without one that was; 0: none. */
+/* ns: for how long lane 0 has had packets that will be acknowledged, and none was; 0: no such. */
 uint64_t route_lane0_waits(const session *s, uint64_t now);
 /* A verified packet with a new highest number came this way. */
 void route_heard(engine *e, uint64_t now, session *s, const path *from, uint32_t connection,

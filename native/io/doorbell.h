@@ -8,9 +8,12 @@
  *     flag: false -> true               flag = false
  *     write, only then                  now look what there is to see
  *
- * The trap is the order in doorbell_answer: with the flag first, a ring between the two lines
- * would be silenced while its flag stays up, and nobody would ever ring again. All flag operations
- * are sequentially consistent, because what there is to see is another word. */
+ * The first trap is the order in doorbell_answer: with the flag first, a ring between the two lines
+ * would be silenced while its flag stays up, and nobody would ever ring again. The second: between
+ * its flag and its write a ringer may lose the CPU. The flag must stay up until the write was read;
+ * else the descriptor is readable with the flag down, no turn silences it, and epoll returns at
+ * once for ever. Who sees the flag early looks twice, no more. All flag operations are sequentially
+ * consistent, because what there is to see is another word. */
 #ifndef RUDP_IO_DOORBELL_H
 #define RUDP_IO_DOORBELL_H
 
@@ -50,9 +53,8 @@ static inline bool doorbell_rings(const doorbell *d)
 static inline void doorbell_answer(doorbell *d)
 {
     uint64_t count;
-    ssize_t got = read(d->fd, &count, sizeof count);
-    (void)got;
-    atomic_store(&d->rung, false);
+    if (read(d->fd, &count, sizeof count) == (ssize_t)sizeof count)
+        atomic_store(&d->rung, false);
 }
 
 #endif

@@ -123,8 +123,13 @@ static bool items_write(draft *d, PyObject *given, Py_ssize_t count,
 {
     d->w.ok = count <= ARGUMENTS_MOST;
     put_number(&d->w, (uint8_t)(0x90 | (count & 0x0f)), 0, 0);
-    for (Py_ssize_t i = 0; d->w.ok && i < count; i++)
-        item_write(d, get(given, i));
+    for (Py_ssize_t i = 0; d->w.ok && i < count; i++) {
+        PyObject *item = Py_XNewRef(get(given, i)); /* a finalizer may shorten a list meanwhile */
+        d->w.ok = item != NULL;
+        if (item != NULL)
+            item_write(d, item);
+        Py_XDECREF(item);
+    }
     return draft_end(d);
 }
 

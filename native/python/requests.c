@@ -55,7 +55,7 @@ int link_reply(link_object *link, PyObject *node, uint64_t id, PyObject *value, 
     if (link->core == NULL)
         return 1; /* closed: nobody is to be told any more */
     if (!pickled && draft_value(&d, link->packs, value)) {
-        bool taken = reply_submit(link, id, &d);
+        bool taken = link->core == NULL || reply_submit(link, id, &d); /* a finalizer closed it */
         draft_drop(&d);
         if (taken)
             return 1;
@@ -93,8 +93,8 @@ int link_reply_error(link_object *link, PyObject *node, uint64_t id)
 static int serve_inline(link_object *link, PyObject *node, request_object *request,
                         PyObject *function, PyObject *args)
 {
-    request->open = false;
     PyObject *result = method_run(link, request, function, args);
+    request->open = false; /* what it started and left behind is not bound by its deadline */
     if (result == NULL)
         return link_reply_error(link, node, request->id);
     int served = link_reply(link, node, request->id, result, false);

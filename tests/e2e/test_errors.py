@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import socket
@@ -12,6 +13,7 @@ import msgpack
 import pytest
 
 import rudp
+import rudp.sync
 
 
 @pytest.fixture
@@ -19,6 +21,25 @@ def served(pair):
     server, peer = pair
     server.register("echo", lambda v: v, inline=True)
     return server, peer
+
+
+@pytest.fixture(params=["asyncio", "sync"])
+def twin(request):
+    """Makes a node of either kind, of which there is a function that calls."""
+
+    @contextlib.contextmanager
+    def open_one(config):
+        with rudp.sync.Node(config=config) as node:
+
+            async def call(address, *given):
+                if request.param == "sync":
+                    return await asyncio.to_thread(node.peer(address).call, *given)
+                async with rudp.Node(config=config) as other:
+                    return await other.peer(address).call(*given)
+
+            yield call
+
+    return open_one
 
 
 def host_port(address: str) -> tuple[str, int]:
@@ -121,6 +142,38 @@ async def test_too_deep_and_too_many_name_the_limit():
             with pytest.raises(rudp.BadRequest):
                 await peer.call("echo", value)
         assert await peer.call("echo", 1) == 1
+
+
+async def test_a_reply_that_cannot_be_read_says_that_the_handler_ran(served, twin):
+    server, _ = served
+    ran = []
+
+    @server.method
+    def count(size):
+        ran.append(size)
+        return list(range(size))
+
+    with twin(rudp.Config(max_items=100)) as call:
+        with pytest.raises(rudp.BadReply, match="max_items") as caught:
+            await call(server.address, "count", 101)
+        assert isinstance(caught.value, rudp.SerializationError)
+        assert caught.value.outcome is rudp.Outcome.YES
+        assert ran == [101]
+        assert await call(server.address, "count", 3) == [0, 1, 2]
+
+
+async def test_what_is_wrong_with_a_call_is_told_where_it_is_awaited():
+    async with rudp.Node(config=rudp.Config(peers=1)) as node:
+        calls = [node.peer(f"127.0.0.{n}:9").call("echo", timeout=0.1) for n in (1, 2)]
+        first, second = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(first, rudp.CallError)
+        assert isinstance(second, rudp.Busy)
+
+
+async def test_an_address_of_the_family_that_the_node_has_not(twin):
+    text = r"\[::1\]:9.* is IPv6, and the node uses IPv4"
+    with twin(rudp.Config()) as call, pytest.raises(rudp.AddressError, match=text):
+        await call("[::1]:9", "echo")
 
 
 async def test_bytes_that_are_no_request_are_refused(served, monkeypatch):

@@ -482,16 +482,3 @@ def test_a_handle_in_use_is_a_mistake(engine: Engine) -> None:
     assert not engine.lib.engine_call(pair.a.at, pair.now, command)
     command.handle = 0xFFFFFF
     assert not engine.lib.engine_call(pair.a.at, pair.now, command)
-
-
-def test_drops_of_the_peers_kernel_are_counted_as_the_peers(engine: Engine) -> None:
-    """P8: the beat tells them; they count as loss and are shown under their owner."""
-    pair = Pair(engine)
-    pair.connect()
-    pair.a.call(timeout_ms=100)
-    pair.run(12 * SECOND)  # the first beats only set the mark
-    before = engine.lib.engine_counters(pair.a.at).drops_theirs
-    pair.b.kernel_drops = 7
-    pair.run(12 * SECOND)
-    assert engine.lib.engine_counters(pair.a.at).drops_theirs - before == 7
-    assert engine.lib.engine_counters(pair.b.at).drops_theirs == 0

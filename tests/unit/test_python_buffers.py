@@ -407,3 +407,28 @@ def test_nothing_is_counted_twice_or_forgotten():
     after = [sys.getrefcount(thing) for thing in counted]
     assert [now - was for was, now in zip(before, after, strict=True)] == [0] * len(counted)
     view.release()  # raises while it is lent
+
+
+class Shortens:
+    """Garbage that empties a list when it is collected."""
+
+    def __init__(self, values):
+        self.me, self.values = self, values
+
+    def __del__(self):
+        self.values.clear()
+
+
+def test_a_list_that_becomes_shorter_while_it_is_packed_is_not_read_beyond_its_end():
+    """A finalizer runs wherever something is allocated, in some versions of the interpreter."""
+    thresholds = gc.get_threshold()
+    try:
+        for after in range(1, 40):
+            gc.set_threshold(100_000)
+            gc.collect()
+            values = [memoryview(bytearray(100)) for _ in range(14)]
+            Shortens(values)
+            gc.set_threshold(gc.get_count()[0] + after, 1000, 1000)
+            assert (pack(values) or b"\x90")[:1] in (b"\x90", b"\x9e")
+    finally:
+        gc.set_threshold(*thresholds)

@@ -195,11 +195,15 @@ def test_exceptions_are_described_in_bounded_size():
     try:
         deep(500)
     except ZeroDivisionError as error:
-        name, message, frames = describe_exception(error)
+        name, message, frames = describe_exception(error, 1 << 20)
+        short = describe_exception(error, 1_000)
     assert (name, message) == ("ZeroDivisionError", "division by zero")
     assert len(frames) < 20_000
     assert frames.rstrip().endswith("ZeroDivisionError: division by zero")
-    assert describe_exception(rudp.Busy("x"))[0] == "rudp.Busy"
+    assert sum(map(len, short)) <= 1_000
+    assert short[:2] == [name, message]
+    assert "return deep(n - 1) if n else 1 / 0" in short[2]
+    assert describe_exception(rudp.Busy("x"), 100)[0] == "rudp.Busy"
 
 
 # ---- the pool ----
