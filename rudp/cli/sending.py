@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import click
 
 import rudp
 from rudp.cli.files import (
@@ -62,7 +65,7 @@ class _Sender:
     async def send(self, path: Path) -> None:
         """One file, whole and checked; raises ``Failure``."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = _opened(path)
             try:
                 await self._send(path, descriptor)
             except BaseExceptionGroup as several:  # of chunks; the first one says enough
@@ -178,6 +181,26 @@ class _Mine:
     def joined(self) -> bytes:
         """All digests, in order."""
         return b"".join(self.digests)
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a file whose size is what can be read of it; a pipe is not waited for."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        name = click.format_filename(path)
+        raise Failure(f"{name}: a name that is not UTF-8 cannot be sent: rename it") from None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise Failure(f"{path}: is not a regular file")
+        if found.st_size == 0 and os.pread(descriptor, 1, 0):  # the kernel makes it: /proc
+            raise Failure(f"{path}: is not a regular file: it has bytes and no size")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _long(size: int) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,7 @@ async def serve_target(
         raise rudp.ConfigError("--rotation needs a key")
     with stopping() as stopped:
         async with access.node(listen) as node:
-            names = add_methods(node, found)
+            names = await add_methods(node, found, target or "")
             if echo:
                 node.register(BENCH_METHOD, _echo, inline=True)
             if rotation:
@@ -66,7 +67,8 @@ def load(target: str) -> Any:
         raise Failure(f"module {name!r} fails: {type(error).__name__}: {error}") from error
     for part in path.split(".") if path else ():
         try:
-            found = getattr(found, part)
+            with _blamed(target, but=AttributeError):
+                found = getattr(found, part)
         except AttributeError as error:
             raise click.UsageError(f"module {name!r} has no {path!r}") from error
     return found
@@ -78,20 +80,36 @@ def _serving(names: list[str]) -> str:
     return f", serving {listed}" if names else ""
 
 
-def add_methods(node: rudp.Node, found: Any) -> list[str]:
+@contextlib.contextmanager
+def _blamed(target: str, *, but: type[Exception] = click.ClickException) -> Iterator[None]:
+    """What the target's own code raises is its failure, in one line; ``but`` stays what it is."""
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        raise Failure(f"{target} fails: {type(error).__name__}: {error}") from error
+
+
+async def add_methods(node: rudp.Node, found: Any, target: str) -> list[str]:
     """Register what ``found`` offers; raises ``click.UsageError`` if that is nothing.
 
     Returns the names, none of a function that has registered methods itself.
     """
     if inspect.isclass(found):
         try:
-            found = found()
+            with _blamed(target, but=TypeError):
+                found = found()
         except TypeError as error:
             raise click.UsageError(f"{found.__name__} cannot be made: {error}") from error
     if _registers(found):
-        found(node)
+        with _blamed(target):
+            waits = found(node)
+            if inspect.isawaitable(waits):
+                await waits
         return []
-    table = methods_of(found)
+    with _blamed(target):  # a property may run code
+        table = methods_of(found)
     for name, function in table.items():
         node.register(name, function)
     return list(table)

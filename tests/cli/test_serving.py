@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import types
 
 import click
@@ -55,11 +56,17 @@ async def test_a_class_is_made_and_a_registering_function_is_called():
     def register(node):
         node.register("mine", one)
 
+    async def register_later(node):
+        await asyncio.sleep(0)
+        node.register("later", one)
+
     async with rudp.Node() as server, rudp.Node() as client:
-        assert add_methods(server, Counter) == ["up"]
-        assert add_methods(server, register) == []
+        assert await add_methods(server, Counter, "") == ["up"]
+        assert await add_methods(server, register, "") == []
+        assert await add_methods(server, register_later, "") == []
         peer = client.peer(server.address)
         assert [await peer.call("up"), await peer.call("up"), await peer.call("mine")] == [1, 2, 1]
+        assert await peer.call("later") == 1
 
 
 def test_what_is_served_is_printed(start):
@@ -75,3 +82,40 @@ def test_a_module_that_fails_says_why(tmp_path, monkeypatch, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert run(["serve", "needs_served"]) == 1
     assert "needs 'no_such_thing_here'" in capsys.readouterr().err
+
+
+FAILING = """
+class Fails:
+    def __init__(self):
+        raise OSError("no disk")
+
+class Half:
+    @property
+    def hidden(self):
+        return 1 / 0
+
+half = Half()
+
+def setup(node):
+    raise ValueError("on two\\nlines")
+
+async def later(node):
+    raise KeyError("k")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Fails", "OSError: no disk"),
+        ("half", "ZeroDivisionError: division by zero"),
+        ("half.hidden", "ZeroDivisionError: division by zero"),
+        ("setup", "ValueError: on two lines"),
+        ("later", "KeyError: 'k'"),
+    ],
+)
+def test_a_target_that_fails_says_why(name, words, tmp_path, monkeypatch, capsys):
+    (tmp_path / "failing_served.py").write_text(FAILING, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", f"failing_served:{name}"]) == 1
+    assert capsys.readouterr().err == f"rudp: failing_served:{name} fails: {words}\n"
