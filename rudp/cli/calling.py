@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import pprint
 import sys
 import time
 from collections.abc import Sequence
@@ -48,10 +47,18 @@ def _no_constant(name: str) -> NoReturn:
 
 def render(value: Any) -> str:
     """A result as JSON; what JSON does not know is described in a text."""
-    try:
-        return json.dumps(value, ensure_ascii=False, indent=2, default=_described)
-    except (TypeError, ValueError):  # keys that JSON does not have
-        return pprint.pformat(value)
+    return json.dumps(_with_keys(value), ensure_ascii=False, indent=2, default=_described)
+
+
+def _with_keys(value: Any) -> Any:
+    """The same with keys that JSON has: ``default`` is never asked for keys."""
+    if isinstance(value, dict):
+        plain = str | int | float | None
+        return {
+            key if isinstance(key, plain) else str(_described(key)): _with_keys(item)
+            for key, item in value.items()
+        }
+    return [_with_keys(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _described(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -13,8 +14,6 @@ import click
 import rudp
 from rudp.cli import INTERRUPTED
 from rudp.cli.session import Access, Failure, one_line
-
-POSITIVE = click.FloatRange(min=0.0, min_open=True)
 
 
 class _Address(click.ParamType[str]):
@@ -32,7 +31,18 @@ class _Address(click.ParamType[str]):
         return str(value)
 
 
+class _Seconds(click.FloatRange):
+    """A time that ends; a range alone would take ``inf`` and ``nan``."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return found
+
+
 ADDRESS = _Address()
+POSITIVE = _Seconds(min=0.0, min_open=True)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -156,7 +166,7 @@ def keygen(file: Path) -> None:
 @click.option("--timeout", type=POSITIVE, default=10.0, show_default=True, help="Seconds per step.")
 @click.option(
     "--settle",
-    type=click.FloatRange(min=0.0),
+    type=_Seconds(min=0.0),
     default=30.0,
     show_default=True,
     help="Seconds for calls under the old key to end, before it is forgotten.",

@@ -25,7 +25,7 @@ class Bars:
     """
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, emoji=False)
         self._progress: Progress | None = None
         if self._console.is_terminal:
             self._progress = Progress(

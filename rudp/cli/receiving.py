@@ -144,7 +144,7 @@ class Receiver:
         if error.errno in FULL:
             reason = f"{reason}: the receiver's disk is full"
         self._bars.say(f"{name}: {reason}")
-        return OSError(error.errno, f"cannot write {name}: {reason}")
+        return OSError(f"cannot write {name}: {reason}")
 
     def close(self) -> list[str]:
         """Close all files; returns the names of those that are unfinished."""

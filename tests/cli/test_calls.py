@@ -44,7 +44,9 @@ def test_results_that_json_does_not_know():
     assert render(memoryview(bytes(100))) == f'"<100 bytes: {"00" * 64}...>"'
     assert json.loads(render(np.arange(3))) == [0, 1, 2]
     assert "float64 (2000,)" in render(np.zeros(2000))
-    assert render({b"k": 1}) == "{b'k': 1}"
+    assert json.loads(render([{b"k": {None: {b"l": 1}}, 2: 3}])) == [
+        {"<1 bytes: 6b>": {"null": {"<1 bytes: 6c>": 1}}, "2": 3}
+    ]
 
 
 def test_percentiles_are_of_the_nearest_rank():

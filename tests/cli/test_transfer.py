@@ -124,6 +124,41 @@ async def test_a_full_disk_is_told_on_both_sides(tmp_path, incoming, capsys, mon
     assert "disk is full" in capsys.readouterr().out
 
 
+def test_only_regular_files_are_sent(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    files = [str(tmp_path / "pipe"), "/dev/zero", "/proc/self/status"]
+    command = [sys.executable, "-m", "rudp.cli", "send", *files, "127.0.0.1:1"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    for file in files:
+        assert f"{file}: is not a regular file" in done.stderr
+
+
+async def test_a_name_that_is_not_utf8_is_refused_before_anything_is_sent(tmp_path):
+    file = make(tmp_path / os.fsdecode(b"caf\xe9"), 10)
+    with pytest.raises(Failure, match="caf\ufffd: a name that is not UTF-8 cannot be sent"):
+        await send_files(Access(), [file], "127.0.0.1:1")
+
+
+def test_names_with_colons_are_printed_as_they_are(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if on a terminal
+    with Bars() as bars:
+        bars.say(":smile:.txt")
+    assert ":smile:.txt" in capsys.readouterr().out
+
+
+async def test_a_name_that_a_receiver_cannot_write_is_told_without_a_number(tmp_path, incoming):
+    (incoming / "f.part").mkdir()
+    os.mkfifo(incoming / "g.part")
+    for name in ("f", "g"):
+        file = make(tmp_path / name, 10)
+        async with receiving(incoming) as address:
+            with pytest.raises(Failure, match=f"{name}: cannot write {name}: "):
+                await send_files(Access(), [file], address)
+
+
 async def test_a_node_that_is_no_receiver(tmp_path):
     async with rudp.Node() as node:
         with pytest.raises(Failure, match="is no `rudp receive`"):
