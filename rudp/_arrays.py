@@ -17,6 +17,8 @@ def array_out(value: Any) -> tuple[memoryview, Any, list[int], str]:
     numpy = sys.modules["numpy"]
     if type(value) not in (numpy.ndarray, numpy.memmap):
         hint = "numpy.asarray(value) makes a plain one"
+        if isinstance(value, numpy.ma.MaskedArray):
+            hint = "send value.filled(), or value.data and value.mask as two"
         raise SerializationError(f"an array of type {type(value).__name__}: {hint}")
     if value.dtype.hasobject:
         raise SerializationError("an array of Python objects cannot be sent")
@@ -26,6 +28,21 @@ def array_out(value: Any) -> tuple[memoryview, Any, list[int], str]:
     order = "C" if value.flags.c_contiguous else "F"
     flat = value.reshape(-1, order=order).view(numpy.uint8) if value.size else b""
     return memoryview(flat), _dtype_out(value.dtype), list(value.shape), order
+
+
+def scalar_out(value: Any) -> bool | int | float | None:
+    """A numpy scalar as Python's number; None if there is none: its bytes alone say nothing."""
+    found = value.item() if value.dtype.kind in "biuf" else None
+    return found if isinstance(found, bool | int | float) else None
+
+
+def is_array_of_one(value: Any) -> bool:
+    """Whether a numpy scalar can be sent as an array."""
+    try:
+        array_out(sys.modules["numpy"].asarray(value))
+    except SerializationError:
+        return False
+    return True
 
 
 def array_in(data: memoryview, kind: Any, shape: list[int], order: Any) -> Any:

@@ -33,7 +33,7 @@ from msgpack import Packer, unpackb  # type: ignore[import-untyped]  # it ships 
 
 from rudp._config import Config
 from rudp._errors import ConfigError, LimitExceeded, SerializationError
-from rudp._values import CODES_FREE, INLINE, SCALARS, Extensions, Pack, Unpack, Walk
+from rudp._values import BUILT_IN, CODES_FREE, INLINE, SCALARS, Extensions, Pack, Unpack, Walk
 
 Encoded = bytes | list[Any]
 """One piece of bytes, or the pieces of a big message in order."""
@@ -69,8 +69,7 @@ class Codec:
 
     def register_type(self, code: int, kind: type, pack: Pack, unpack: Unpack) -> None:
         """Allow values of class ``kind``: ``pack`` makes bytes of one, ``unpack`` one of bytes."""
-        if code not in CODES_FREE:
-            raise ConfigError(f"an extension type's code is between 0 and 111, not {code!r}")
+        _check_type(code, kind, pack, unpack)
         if code in self._unpacks or kind in self.packs:
             raise ConfigError(f"extension type {code} or {kind.__name__} is registered already")
         self.packs[kind] = (code, pack)
@@ -238,6 +237,18 @@ def _flat(value: Any) -> bool:
     if value.__class__ is list:
         return len(value) < FEW and _no_containers(map(type, value))
     return value.__class__ is not dict
+
+
+def _check_type(code: Any, kind: Any, pack: Any, unpack: Any) -> None:
+    """Refuse what could not be packed, or would never be asked for."""
+    if not isinstance(code, int) or code not in CODES_FREE:
+        raise ConfigError(f"an extension type's code is between 0 and 111, not {code!r}")
+    if not isinstance(kind, type):
+        raise ConfigError(f"an extension type is a class, not {kind!r}")
+    if kind in BUILT_IN:
+        raise ConfigError(f"{kind.__name__} is always sent as it is, never by an extension")
+    if not callable(pack) or not callable(unpack):
+        raise ConfigError(f"pack and unpack of {kind.__name__} must be callable")
 
 
 def _refuse(value: Any) -> Any:

@@ -10,13 +10,14 @@ by name what msgpack would refuse in a riddle. ``Extensions`` undoes it while ms
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgpack import ExtType, unpackb  # type: ignore[import-untyped]  # it ships none
 
-from rudp._arrays import array_in, array_out
+from rudp._arrays import array_in, array_out, is_array_of_one, scalar_out
 from rudp._errors import LimitExceeded, SerializationError
 
 INLINE = 2048  # bytes: a larger buffer becomes a part of its own
@@ -28,6 +29,12 @@ Unpack = Callable[[bytes], Any]
 
 SCALARS = frozenset({type(None), bool, int, float, str})
 _only_scalars = SCALARS.issuperset
+# In a buffer's format (PEP 3118), behind the names of fields: objects and pointers; Zd is complex.
+_NAME = re.compile(":[^:]*:")
+_POINTER = re.compile("[OPzX&]|Z(?![fdg])")
+# Their values are packed without a look at what is registered.
+BUILT_IN = SCALARS | {bytes, tuple, list, dict}
+KEYS = "str, int, float, bool, bytes or None"
 _KEYS = frozenset({str, int, float, bool, bytes, type(None)})
 _only_keys = _KEYS.issuperset
 
@@ -72,7 +79,7 @@ class Walk:
     def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
         self._enter(len(value), depth)
         if not _all_keys(value):
-            raise SerializationError("keys of a dictionary must be str, int, float, bool or bytes")
+            raise SerializationError(f"keys of a dictionary must be {KEYS}")
         if _only_scalars(map(type, value.values())):
             return value
         return {key: self.value(item, depth + 1) for key, item in value.items()}
@@ -87,13 +94,13 @@ class Walk:
     def _other(self, value: Any, depth: int) -> Any:
         registered = self._packs.get(value.__class__)
         if registered is not None:
-            return ExtType(registered[0], bytes(registered[1](value)))
+            return ExtType(registered[0], _packed(registered[1], value))
         numpy = sys.modules.get("numpy")
         if numpy is not None:
             if isinstance(value, numpy.ndarray):
                 return self._placed(CODE_ARRAY, *array_out(value))
-            if isinstance(value, numpy.generic) and value.dtype.kind in "biuf":
-                return value.item()
+            if isinstance(value, numpy.generic) and not isinstance(value, str | bytes):
+                return _number(value)
         if isinstance(value, list | tuple):
             return self._sequence(value, depth)
         if isinstance(value, dict):
@@ -106,14 +113,11 @@ class Walk:
         try:
             view = memoryview(value)
         except TypeError:
-            raise SerializationError(
-                f"values of type {type(value).__name__!r} cannot be sent: convert them, "
-                "register the type (register_type), or use a method with pickle=True"
-            ) from None
+            raise _unsendable(value) from None
         if not view.c_contiguous:
             raise SerializationError("the buffer is not contiguous: send a copy, bytes(value)")
-        if view.format in ("O", "P"):
-            raise SerializationError("a buffer of Python objects cannot be sent")
+        if _POINTER.search(_NAME.sub(" ", view.format)):
+            raise SerializationError("a buffer of Python objects or pointers cannot be sent")
         flat = view.cast("B") if view.nbytes else memoryview(b"")
         code = CODE_BYTES if isinstance(value, bytes) else CODE_BUFFER
         return self._placed(code, flat)
@@ -152,6 +156,30 @@ class Extensions:
         if code == CODE_BYTES:
             return found.tobytes()
         return found if code == CODE_BUFFER else array_in(found, *about)
+
+
+def _number(value: Any) -> bool | int | float:
+    """What a numpy scalar is sent as."""
+    found = scalar_out(value)
+    if found is None:
+        hint = " (numpy.asarray(value) makes an array of it)" if is_array_of_one(value) else ""
+        raise _unsendable(value, hint)
+    return found
+
+
+def _unsendable(value: Any, hint: str = "") -> SerializationError:
+    return SerializationError(
+        f"values of type {type(value).__name__!r} cannot be sent: convert them{hint}, "
+        "register the type (register_type), or use a method with pickle=True"
+    )
+
+
+def _packed(pack: Pack, value: Any) -> bytes:
+    data: Any = pack(value)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        made = f"made {type(data).__name__!r} of it, not bytes"
+        raise SerializationError(f"the pack of {type(value).__name__!r} {made}")
+    return bytes(data)
 
 
 def _all_keys(value: dict[Any, Any]) -> bool:

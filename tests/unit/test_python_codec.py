@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import pickle
 import struct
@@ -120,6 +121,76 @@ def test_numpy_scalars_become_numbers():
     assert there_and_back([np.float32(1.5), np.int64(3), np.bool_(True)]) == [1.5, 3, True]
 
 
+@pytest.mark.parametrize(
+    ("value", "as_array"),
+    [
+        (np.complex64(1), True),
+        (np.datetime64(1, "s"), True),
+        (np.timedelta64(1, "s"), True),
+        (np.longdouble(1), True),
+        (np.zeros(1, [("a", "<i4"), ("b", "<f8")])[0], True),
+        (np.zeros(1, np.dtype("i4,f8", align=True))[0], False),  # has padding
+        (np.zeros(1, [("a", object)])[0], False),
+    ],
+    ids=repr,
+)
+def test_numpy_scalars_that_python_has_no_number_for_are_refused(value, as_array):
+    for sent in ([value], {"a": value}, value):
+        with pytest.raises(SerializationError, match="cannot be sent") as caught:
+            CODEC.encode(sent)
+        assert ("numpy.asarray" in str(caught.value)) == as_array
+    if as_array:
+        assert there_and_back(np.asarray(value)) == value
+
+
+def test_numpy_texts_and_bytes_are_sent_as_such():
+    assert there_and_back([np.str_("x"), np.bytes_(b"y")]) == ["x", b"y"]
+
+
+class Record(ctypes.Structure):
+    _fields_ = (("O", ctypes.c_int), ("P", ctypes.c_double))
+
+
+class Linked(ctypes.Structure):
+    _fields_ = (("n", ctypes.c_int), ("next", ctypes.POINTER(ctypes.c_int)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (ctypes.c_void_p * 3)(),
+        (ctypes.py_object * 3)(),
+        (ctypes.c_char_p * 3)(),
+        (ctypes.c_wchar_p * 3)(),
+        (ctypes.POINTER(ctypes.c_int) * 3)(),
+        ctypes.CFUNCTYPE(None)(),
+        Linked(),
+        memoryview(np.zeros(3, [("a", "<i4"), ("b", object)])),
+        memoryview(np.zeros(3, object)),
+    ],
+    ids=lambda v: memoryview(v).format,
+)
+def test_addresses_are_not_sent_as_bytes(value):
+    with pytest.raises(SerializationError, match="objects or pointers"):
+        CODEC.encode([value])
+
+
+def test_names_of_fields_and_complex_numbers_are_no_pointers():
+    for value in (Record(1, 2.0), np.ones(3, [("O", "<i4"), ("b", "<c16")]), np.ones(3, "<c8")):
+        assert there_and_back([memoryview(value)]) == [bytes(value)]
+
+
+def test_a_masked_array_is_not_told_to_lose_its_mask():
+    with pytest.raises(SerializationError, match=r"MaskedArray.*value\.mask"):
+        CODEC.encode([np.ma.zeros(9)])
+
+
+def test_keys_of_dictionaries_are_named_as_they_are():
+    assert there_and_back({None: 1, b"b": 2}) == {None: 1, b"b": 2}
+    with pytest.raises(SerializationError, match="bytes or None"):
+        CODEC.encode({(1,): 1})
+
+
 def test_subclasses_are_sent_as_what_they_are():
     import collections
     import enum
@@ -179,6 +250,35 @@ def test_types_on_the_allow_list():
     for code, kind in ((1, set), (2, complex), (112, set), (-1, set)):
         with pytest.raises(ConfigError):
             codec.register_type(code, kind, bytes, bytes)
+
+
+@pytest.mark.parametrize("kind", [type(None), bool, int, float, str, bytes, tuple, list, dict])
+def test_a_type_that_would_never_be_asked_for_is_refused(kind):
+    with pytest.raises(ConfigError, match=kind.__name__):
+        Codec(Config()).register_type(1, kind, bytes, bytes)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("1", set, bytes, bytes),
+        (1.0, set, bytes, bytes),
+        (1, "set", bytes, bytes),
+        (1, set, None, bytes),
+        (1, set, bytes, 5),
+    ],
+)
+def test_what_is_no_type_is_refused_when_it_is_registered(arguments):
+    with pytest.raises(ConfigError):
+        Codec(Config()).register_type(*arguments)
+
+
+@pytest.mark.parametrize("made", [5, "text", None, [1, 2]])
+def test_a_pack_that_makes_no_bytes_is_named(made):
+    codec = Codec(Config())
+    codec.register_type(1, complex, lambda _: made, bytes)
+    with pytest.raises(SerializationError, match=f"'complex' made '{type(made).__name__}'"):
+        codec.encode([1j])
 
 
 def test_a_type_that_fails_is_an_error_of_the_codec():
