@@ -73,7 +73,9 @@ class CallError(RudpError):
 
 
 def _rebuild(kind: type[CallError], fields: dict[str, Any]) -> CallError:
-    error = kind.__new__(kind, fields["message"])
+    # Not `kind.__new__`: of two bases it may find the one that Python does not let make `kind`.
+    base = OSError if issubclass(kind, OSError) else Exception
+    error = base.__new__(kind, fields["message"])
     error.args = (fields["message"],)
     error.__dict__.update(fields)
     return error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 
 DROP_PREFIX = "dropped_"
 
@@ -96,4 +95,4 @@ def statistics_from(counters: Mapping[str, int]) -> Statistics:
             dropped[name.removeprefix(DROP_PREFIX).lower()] = number
         else:
             other[name] = number
-    return Statistics(dropped=MappingProxyType(dropped), other=MappingProxyType(other), **fields)
+    return Statistics(dropped=dropped, other=other, **fields)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
+import pickle
 import re
 import stat
 import threading
@@ -140,6 +142,10 @@ def test_two_keys_need_the_first():
 # ---- errors ----
 
 
+def _is_error(found):
+    return isinstance(found, type) and issubclass(found, rudp.RudpError)
+
+
 def test_each_status_has_a_class_of_its_own():
     text = (ROOT / "native/wire/status.h").read_text()
     names = re.findall(r"^    X\((\w+), \"", text.split("#define DROP_LIST")[0], re.MULTILINE)
@@ -162,6 +168,17 @@ def test_all_errors_are_one_tree_and_exported():
         assert kind.__name__ in rudp.__all__
         assert getattr(rudp, kind.__name__) is kind
         assert kind.__doc__
+
+
+@pytest.mark.parametrize(
+    "kind", [getattr(rudp, name) for name in rudp.__all__ if _is_error(getattr(rudp, name))]
+)
+def test_every_error_survives_pickle_and_copy(kind):
+    arguments = {rudp.RemoteError: ("T", "m", "frames"), rudp.LimitExceeded: ("max_head", "m")}
+    error = kind(*arguments.get(kind, ("m",)))
+    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(same) is kind
+        assert (str(same), same.args, same.__dict__) == (str(error), error.args, error.__dict__)
 
 
 def test_errors_are_also_what_python_calls_them():
@@ -238,6 +255,12 @@ def test_statistics_sort_counters():
     assert found.calls == 3
     assert found.dropped == {"tag": 2}
     assert found.other == {"new": 1}
+
+
+def test_statistics_are_plain_data():
+    found = statistics_from({"calls": 3, "dropped_TAG": 2, "new": 1})
+    assert pickle.loads(pickle.dumps(found)) == copy.deepcopy(found) == found
+    assert dataclasses.asdict(found)["dropped"] == {"tag": 2}
 
 
 def test_the_core_has_the_counters_that_statistics_name():
