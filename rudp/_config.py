@@ -67,10 +67,14 @@ class Config:
             value = getattr(self, name)
             whole = name not in ("timeout", "lost_after")
             if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-                raise ConfigError(f"Config.{name} must be a number, not {value!r}")
+                kind = "a whole number" if whole else "a number"
+                raise ConfigError(f"Config.{name} must be {kind}, not {value!r}")
             if not low <= value <= high:
                 raise ConfigError(f"Config.{name} must be between {low} and {high}, not {value!r}")
-        if self.cipher not in CIPHERS:
+        for name in ("udp", "tcp", "direct"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"Config.{name} must be a bool, not {getattr(self, name)!r}")
+        if self.cipher not in list(CIPHERS):
             raise ConfigError(f"Config.cipher must be one of {list(CIPHERS)}, not {self.cipher!r}")
         if not (self.udp or self.tcp):
             raise ConfigError("Config.udp and Config.tcp are both off: nothing is left to use")

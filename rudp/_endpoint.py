@@ -13,13 +13,13 @@ from rudp import _lib
 from rudp._codec import Encoded
 from rudp._config import Config
 from rudp._dispatch import Dispatcher
-from rudp._errors import ConfigError
+from rudp._errors import AddressError, ConfigError
 from rudp._keys import Key, environment_key, load_key
 from rudp._life import watch_over
 from rudp._log import warn_once
 from rudp._peer import BasePeer, PeerEvent
 from rudp._resolve import Address, AddressLike, parse, split
-from rudp._serving import Method
+from rudp._serving import Method, is_coroutine_function
 from rudp._statistics import Statistics, statistics_from
 from rudp._values import Pack, Unpack
 
@@ -42,6 +42,8 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         config: Config | None = None,
     ) -> None:
         split(address)  # a malformed address is an error here, not at the first use
+        if not isinstance(config, Config | None):
+            raise ConfigError(f"config must be a rudp.Config, not {config!r}")
         super().__init__(config if config is not None else Config())
         self._wanted = address
         self._key = load_key(key) if key is not None else None if insecure else environment_key()
@@ -87,7 +89,7 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         """
 
         def add(target: Handler) -> Handler:
-            called = name if name is not None else getattr(target, "__name__", "")
+            called = name if name is not None else _name_of(target)
             self.register(called, target, inline=inline, pickle=pickle)
             return target
 
@@ -102,9 +104,7 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         pickle: bool = False,
     ) -> None:
         """Let peers call ``function`` as ``name`` (1 to 255 bytes of UTF-8); see ``method``."""
-        encoded = name.encode()
-        if not 1 <= len(encoded) <= _lib.METHOD_MAX:
-            raise ConfigError(f"a method's name has 1 to {_lib.METHOD_MAX} bytes: {name!r}")
+        encoded = _encoded(name)
         if encoded in self._methods:
             raise ConfigError(f"method {name!r} is registered already")
         if pickle:
@@ -130,6 +130,10 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         It is called where events are read and must not block. Peers with open calls report by
         themselves; ``peer.watch()`` asks for news of one without.
         """
+        if not callable(function):
+            raise ConfigError(f"on_peer takes a function of one event, not {function!r}")
+        if is_coroutine_function(function):
+            raise ConfigError("on_peer takes a plain function: nobody would await a coroutine")
         self._watchers.append(function)
         return function
 
@@ -202,9 +206,11 @@ class Endpoint(Dispatcher, Generic[PeerT]):
         A name is resolved with the first call. Raises ``AddressError`` if the text is malformed.
         """
         self._usable_core()
-        key = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+        key = address if isinstance(address, str) else "{}:{}".format(*split(address))
         found = self._peers.get(key)
         if found is None:
+            if split(address)[1] == 0:
+                raise AddressError(f"address {address!r}: port 0 cannot be called")
             found = self._peer_class(self, address, parse(address))
             found = self._peers.setdefault(found.address, found)
         return found
@@ -232,3 +238,24 @@ class Endpoint(Dispatcher, Generic[PeerT]):
             size = len(method.encode())
             return ConfigError(f"a method's name has 1 to {_lib.METHOD_MAX} bytes, not {size}")
         return _lib.code_error(code)
+
+
+def _name_of(function: Any) -> str:
+    """What a decorated function is called by peers."""
+    if not callable(function):
+        raise ConfigError(f"{function!r} is not callable: use method(name=...)")
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"{function!r} has no __name__: use method(name=...)")
+    return name
+
+
+def _encoded(name: str) -> bytes:
+    """A method's name as peers send it."""
+    try:
+        encoded = name.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise ConfigError(f"a method's name is a text of valid Unicode, not {name!r}") from None
+    if not 1 <= len(encoded) <= _lib.METHOD_MAX:
+        raise ConfigError(f"a method's name has 1 to {_lib.METHOD_MAX} bytes: {name!r}")
+    return encoded

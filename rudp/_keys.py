@@ -11,6 +11,7 @@ import secrets
 import stat
 import string
 from pathlib import Path
+from typing import Any
 
 from rudp._errors import ConfigError
 
@@ -44,11 +45,13 @@ def load_key(key: Key) -> bytes:
         if len(key) != KEY_SIZE:
             raise ConfigError(f"a cluster key is {KEY_SIZE} bytes, not {len(key)}")
         return key
+    if key == "":
+        raise ConfigError(f"a cluster key is {2 * KEY_SIZE} hexadecimal digits or a path, not ''")
     if isinstance(key, str) and (found := _from_hex(key)) is not None:
         return found
     if isinstance(key, str) and len(key) > KEY_SIZE and set(key) <= DIGITS:  # a key, mistyped
         raise ConfigError(f"a cluster key is {2 * KEY_SIZE} hexadecimal digits, not {len(key)}")
-    path = Path(key)
+    path = _path(key)
     try:
         with path.open(encoding="ascii") as file:
             _check_mode(path, os.fstat(file.fileno()))
@@ -59,6 +62,14 @@ def load_key(key: Key) -> bytes:
     if found is None:
         raise ConfigError(f"the key file {str(path)!r} does not hold 64 hexadecimal digits")
     return found
+
+
+def _path(key: Any) -> Path:
+    try:
+        return Path(key)
+    except TypeError:
+        kinds = "bytes, hexadecimal digits or the path of a file"
+        raise ConfigError(f"a cluster key is {kinds}, not {type(key).__name__}") from None
 
 
 def environment_key() -> bytes | None:

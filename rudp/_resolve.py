@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from typing import Any
 
 from rudp._errors import AddressError
 
+DIGITS_MOST = 20  # of a port
 AddressLike = str | tuple[str, int]
 
 
@@ -43,22 +45,40 @@ class Address:
 
 def split(address: AddressLike) -> tuple[str, int]:
     """Host and port of ``host:port`` or of a pair."""
-    if isinstance(address, tuple):
-        host, port = address
-    else:
-        host, colon, digits = address.rpartition(":")
-        if not colon or not digits.isdecimal() or not digits.isascii():
-            raise AddressError(f"address {address!r} is not of the form host:port")
-        port = int(digits)
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        elif ":" in host:
-            raise AddressError(f"address {address!r}: write an IPv6 address as [{host}]:{port}")
+    host, port = _split_text(address) if isinstance(address, str) else _checked_pair(address)
     if not host:
         raise AddressError(f"address {address!r} names no host")
     if not 0 <= port <= 65535:
         raise AddressError(f"address {address!r}: the port must be between 0 and 65535")
     return host, port
+
+
+def _split_text(address: str) -> tuple[str, int]:
+    host, colon, digits = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    # So many digits are no port, and int() would refuse thousands in its own words.
+    number = digits.isdecimal() and digits.isascii() and len(digits) <= DIGITS_MOST
+    if ":" in host and not bracketed and number and _is_ipv6(host):
+        raise AddressError(f"address {address!r}: write an IPv6 address as [{host}]:{digits}")
+    if not colon or not number or (":" in host and not bracketed):
+        raise AddressError(f"address {address!r} is not of the form host:port")
+    return host[1:-1] if bracketed else host, int(digits)
+
+
+def _checked_pair(address: Any) -> tuple[str, int]:
+    if isinstance(address, tuple) and len(address) == 2:
+        host, port = address
+        if isinstance(host, str) and isinstance(port, int) and not isinstance(port, bool):
+            return host, port
+    raise AddressError(f"address {address!r} is not of the form 'host:port' or ('host', port)")
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def parse(address: AddressLike) -> Address | None:

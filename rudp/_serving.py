@@ -36,6 +36,13 @@ class Kind(enum.Enum):
     THREAD = "thread"
 
 
+def is_coroutine_function(function: Any) -> bool:
+    """Whether calling it makes a coroutine; of an object, its ``__call__`` says."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        type(function).__call__
+    )
+
+
 class Method:
     """One entry of a node's method table."""
 
@@ -46,9 +53,7 @@ class Method:
     ) -> None:
         if not callable(function):
             raise ConfigError(f"method {name!r} is not callable: {function!r}")
-        coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            type(function).__call__  # an object that is called like a coroutine function
-        )
+        coroutine = is_coroutine_function(function)
         if coroutine and inline:
             raise ConfigError(f"method {name!r} is a coroutine function and cannot be inline")
         self.name = name

@@ -65,7 +65,8 @@ def program(ctx: click.Context, key: Path | None, *, insecure: bool) -> None:
 def serve(access: Access, target: str | None, listen: str, *, echo: bool, rotation: bool) -> None:
     """Serve the functions of a module, a class instance or a dictionary.
 
-    OBJECT may also be a function with one parameter named `node`: it registers methods itself.
+    OBJECT may also be a function with one parameter named `node`, `async` or not: it registers
+    methods itself.
     Prints the address and serves until Ctrl-C, which lets running handlers finish.
     """
     from rudp.cli.serving import serve_target  # noqa: PLC0415

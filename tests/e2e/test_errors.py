@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import pickle
 import socket
@@ -13,7 +14,7 @@ import msgpack
 import pytest
 
 import rudp
-import rudp.sync
+from rudp import sync
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def twin(request):
 
     @contextlib.contextmanager
     def open_one(config):
-        with rudp.sync.Node(config=config) as node:
+        with sync.Node(config=config) as node:
 
             async def call(address, *given):
                 if request.param == "sync":
@@ -385,10 +386,49 @@ async def test_registration_mistakes(pair):
         ("", print, {}),
         ("n" * 256, print, {}),
         ("x", 3, {}),
+        (None, print, {}),
+        ("\ud800", print, {}),
         ("y", asyncio.sleep, {"inline": True}),
     ]:
         with pytest.raises(rudp.ConfigError):
             server.register(name, function, **options)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("name", r"'name' is not callable: use method\(name="),
+        (5, "5 is not callable"),
+        (functools.partial(print), r"has no __name__: use method\(name="),
+    ],
+)
+def test_a_decorator_that_is_given_no_function_says_what_it_needs(function, words):
+    with pytest.raises(rudp.ConfigError, match=words):
+        rudp.Node().method(function)
+
+
+class Waits:
+    async def __call__(self, event):
+        return event
+
+
+@pytest.mark.parametrize("kind", [rudp.Node, sync.Node])
+@pytest.mark.parametrize("function", [5, None, asyncio.sleep, Waits()])
+def test_news_go_to_plain_functions_only(kind, function):
+    with pytest.raises(rudp.ConfigError, match="on_peer takes"):
+        kind().on_peer(function)
+
+
+@pytest.mark.parametrize("address", [5, None, ("127.0.0.1", "0"), ["127.0.0.1", 1]])
+async def test_what_is_no_address_of_a_peer(pair, address):
+    with pytest.raises(rudp.AddressError, match="host:port"):
+        pair[1]._node.peer(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", ("127.0.0.1", 0), "localhost:0"])
+async def test_port_0_is_only_to_listen_at(pair, address):
+    with pytest.raises(rudp.AddressError, match="port 0 cannot be called"):
+        pair[1]._node.peer(address)
 
 
 async def test_a_method_name_that_is_too_long_to_call(pair):

@@ -40,11 +40,21 @@ ROOT = Path(__file__).resolve().parents[2]
         ("lost_after", 0.5),
         ("max_depth", 513),
         ("cipher", "rot13"),
+        ("cipher", []),
+        ("udp", "no"),
+        ("direct", None),
     ],
 )
 def test_a_value_out_of_range_is_named(name, value):
     with pytest.raises(rudp.ConfigError, match=f"Config.{name}"):
         rudp.Config(**{name: value})
+
+
+def test_a_whole_number_is_asked_for_where_one_is_needed():
+    with pytest.raises(rudp.ConfigError, match=r"must be a whole number, not 1\.0"):
+        rudp.Config(calls=1.0)
+    with pytest.raises(rudp.ConfigError, match=r"a rudp\.Config, not {}"):
+        rudp.Node(config={})
 
 
 def test_something_must_carry_the_packets():
@@ -86,6 +96,22 @@ def test_addresses_are_split(text, host, port):
 def test_malformed_addresses_are_refused(text):
     with pytest.raises(rudp.AddressError, match=re.escape(repr(text))):
         split(text)
+
+
+@pytest.mark.parametrize(
+    "address", [None, 5, b"h:1", ["h", 0], ("h", "0"), ("h", 1.5), ("h", True), ("h",), (None, 1)]
+)
+def test_what_is_no_address_is_told_the_form(address):
+    with pytest.raises(rudp.AddressError, match=r"form 'host:port' or \('host', port\)"):
+        split(address)
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:5", "a:b:5", "h:" + "9" * 5000])
+def test_only_an_ipv6_address_is_advised_to_have_brackets(text):
+    with pytest.raises(rudp.AddressError, match="form host:port"):
+        split(text)
+    with pytest.raises(rudp.AddressError, match=r"as \[fe80::1%lo\]:5"):
+        split("fe80::1%lo:5")
 
 
 def test_numeric_addresses_need_no_name_server():
@@ -131,6 +157,12 @@ def test_keys_in_all_their_forms(tmp_path, monkeypatch):
 @pytest.mark.parametrize("key", [b"short", "ab", "/no/such/file"])
 def test_a_bad_key_is_refused_without_being_shown(key, tmp_path):
     with pytest.raises(rudp.ConfigError):
+        rudp.load_key(key)
+
+
+@pytest.mark.parametrize("key", ["", 5, None, bytearray(32), [1]])
+def test_what_is_no_key_is_told_the_forms(key):
+    with pytest.raises(rudp.ConfigError, match=r"a cluster key is .*path"):
         rudp.load_key(key)
 
 
