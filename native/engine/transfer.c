@@ -88,7 +88,8 @@ static void drop_messages(transfer *t)
 
 void transfer_room(engine *e, uint64_t now, session *s)
 {
-    serve_retry_sending(e, now, s);
+    if (s != NULL)
+        serve_retry_sending(e, now, s);
     if (!e->transfers_short)
         return;
     /* The node's table had been full: whoever failed then may be in any session. */
@@ -120,9 +121,9 @@ void transfer_settle(engine *e, uint64_t now, transfer *t)
     list_remove(&t->at);
     transfer_input_apply(t, DO_FORGET);
     slots_give(&e->transfer_slots, t->index);
+    transfer_room(e, now, s);
     if (s == NULL)
         return;
-    transfer_room(e, now, s);
     session_watch(e, now, s);
     session_maybe_empty(e, now, s);
 }

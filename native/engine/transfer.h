@@ -183,7 +183,8 @@ void transfer_receive_expired(engine *e, uint64_t now, transfer *t);
 bool transfer_is_sender(const transfer *t);
 /* Receiver: its slot remembers how it ended, the entry is not needed for that. */
 void transfer_slot_ended(session *s, transfer *t);
-/* A slot or an entry is free: replies and calls that waited for one try again. */
+/* A slot or an entry is free: replies and calls that waited for one try again, in any session. The
+ * one whose slot it was, NULL: it is over, and only the entry is free. */
 void transfer_room(engine *e, uint64_t now, session *s);
 
 /* ---- credit.c ---- */
