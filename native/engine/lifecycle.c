@@ -75,9 +75,16 @@ void engine_rotate(engine *e, uint64_t now, const hello_keys *keys)
     /* By index: the end of a session starts dials, which may reclaim any tombstone of the list. */
     for (uint32_t i = 0; i < e->config.sessions; i++) {
         session *s = &e->sessions[i];
-        if (!slots_used(&e->session_slots, i) || !session_live(s))
+        if (!slots_used(&e->session_slots, i))
             continue;
-        if (!hello_keys_hold(&e->keys, s->key_name))
+        bool held = hello_keys_hold(&e->keys, s->key_name);
+        if (s->state == SESSION_HALF_OPEN && !held) {
+            session_free(e, now, s); /* R106: its first packet would have confirmed it */
+            continue;
+        }
+        if (!session_live(s))
+            continue;
+        if (!held)
             session_end(e, now, s, STATUS_FAILED, true);
         else if (s->key_name != offered && session_takes_new(s))
             dial_renew(e, now, s);
