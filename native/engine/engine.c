@@ -107,13 +107,14 @@ bool engine_draw_entropy(engine *e, uint8_t out[ENGINE_ENTROPY])
 /* ---- inputs ---- */
 
 /* Every verb comes through here: time never goes back (L5), a late turn is our own stall (L3). */
-static uint64_t enter(engine *e, uint64_t now)
+uint64_t engine_enter(engine *e, uint64_t now)
 {
     if (now < e->now)
         now = e->now;
     uint64_t due = timers_earliest(&e->timers);
-    bool missed = due > e->now && now > due; /* it became due while nobody looked */
-    if (missed && now - due > e->config.own_stall)
+    if (due < e->now)
+        due = e->now; /* it should have been looked at again at once (E5) */
+    if (now > due && now - due > e->config.own_stall)
         pulse_own_stall(e, now, now - due);
     e->now = now;
     return now;
@@ -122,7 +123,7 @@ static uint64_t enter(engine *e, uint64_t now)
 void engine_datagrams(engine *e, uint64_t now, const datagram *batch, size_t count,
                       uint64_t kernel_drops)
 {
-    now = enter(e, now);
+    now = engine_enter(e, now);
     e->hellos_left = e->config.hellos_per_turn;
     if (kernel_drops > e->kernel_drops) {
         e->counters.dropped[DROP_KERNEL] += kernel_drops - e->kernel_drops;
@@ -136,7 +137,7 @@ void engine_datagrams(engine *e, uint64_t now, const datagram *batch, size_t cou
 
 void engine_send_failed(engine *e, uint64_t now, const address *remote, send_fault fault)
 {
-    now = enter(e, now);
+    now = engine_enter(e, now);
     if (fault == SEND_TOO_BIG)
         return;
     peer *p = peer_at(e, remote);
@@ -150,7 +151,7 @@ void engine_send_failed(engine *e, uint64_t now, const address *remote, send_fau
 
 uint32_t engine_accept(engine *e, uint64_t now, const address *local, const address *remote)
 {
-    return lane_accept(e, enter(e, now), local, remote);
+    return lane_accept(e, engine_enter(e, now), local, remote);
 }
 
 void engine_witness(engine *e, uint32_t id, uint64_t witness)
@@ -160,7 +161,7 @@ void engine_witness(engine *e, uint32_t id, uint64_t witness)
 
 void engine_connection(engine *e, uint64_t now, uint32_t id, connection_news news)
 {
-    lane_news(e, enter(e, now), id, news);
+    lane_news(e, engine_enter(e, now), id, news);
 }
 
 size_t engine_room(const engine *e, uint32_t id)
@@ -170,7 +171,7 @@ size_t engine_room(const engine *e, uint32_t id)
 
 void engine_bytes(engine *e, uint64_t now, uint32_t id, uint8_t *bytes, size_t size)
 {
-    now = enter(e, now);
+    now = engine_enter(e, now);
     e->hellos_left = e->config.hellos_per_turn;
     lane_bytes(e, now, id, bytes, size);
 }
@@ -182,26 +183,26 @@ void engine_unsent(engine *e, uint32_t id, size_t bytes)
 
 void engine_segment(engine *e, uint64_t now, uint32_t id, const segment *s)
 {
-    lane_segment(e, enter(e, now), id, s);
+    lane_segment(e, engine_enter(e, now), id, s);
 }
 
 void engine_done(engine *e, uint64_t now, uint64_t token, done_result result, uint64_t memory)
 {
-    lane_done(e, enter(e, now), token, result, memory);
+    lane_done(e, engine_enter(e, now), token, result, memory);
 }
 
 /* ---- the application ---- */
 
 uint32_t engine_peer(engine *e, uint64_t now, const address *remote)
 {
-    (void)enter(e, now);
+    (void)engine_enter(e, now);
     peer *p = peer_make(e, remote, true);
     return p == NULL ? 0 : peer_id(p);
 }
 
 void engine_peer_watch(engine *e, uint64_t now, uint32_t id, bool watch)
 {
-    now = enter(e, now);
+    now = engine_enter(e, now);
     peer *p = peer_by_id(e, id);
     if (p == NULL || (!watch && p->watchers == 0))
         return;
@@ -214,37 +215,37 @@ void engine_peer_watch(engine *e, uint64_t now, uint32_t id, bool watch)
 
 bool engine_call(engine *e, uint64_t now, const call_command *command)
 {
-    return call_submit(e, enter(e, now), command);
+    return call_submit(e, engine_enter(e, now), command);
 }
 
 void engine_cancel(engine *e, uint64_t now, uint64_t handle)
 {
-    call_cancel(e, enter(e, now), handle);
+    call_cancel(e, engine_enter(e, now), handle);
 }
 
 void engine_taken(engine *e, uint64_t now, uint64_t handle)
 {
-    call_taken(e, enter(e, now), handle);
+    call_taken(e, engine_enter(e, now), handle);
 }
 
 void engine_reply(engine *e, uint64_t now, const reply_command *command)
 {
-    serve_reply(e, enter(e, now), command);
+    serve_reply(e, engine_enter(e, now), command);
 }
 
 void engine_refuse(engine *e, uint64_t now, uint64_t request, status why)
 {
-    serve_refuse(e, enter(e, now), request, why);
+    serve_refuse(e, engine_enter(e, now), request, why);
 }
 
 void engine_request_taken(engine *e, uint64_t now, uint64_t request)
 {
-    serve_taken(e, enter(e, now), request);
+    serve_taken(e, engine_enter(e, now), request);
 }
 
 void engine_progress(engine *e, uint64_t now, uint32_t queued)
 {
-    e->progress_at = enter(e, now);
+    e->progress_at = engine_enter(e, now);
     e->progress_queued = queued;
 }
 
@@ -307,7 +308,7 @@ static const expired expiries[TIMER_KINDS] = {
 
 void engine_tick(engine *e, uint64_t now)
 {
-    now = enter(e, now);
+    now = engine_enter(e, now);
     for (uint32_t i = 0; i < ENGINE_BATCH; i++) {
         timer *t = timers_take(&e->timers, now);
         if (t == NULL)

@@ -7,8 +7,7 @@
 
 void engine_drain(engine *e, uint64_t now)
 {
-    if (now > e->now)
-        e->now = now;
+    (void)engine_enter(e, now);
     e->draining = true;
 }
 
@@ -51,9 +50,7 @@ static void stop_dials(engine *e, uint64_t now)
 
 void engine_close(engine *e, uint64_t now)
 {
-    if (now < e->now)
-        now = e->now;
-    e->now = now;
+    now = engine_enter(e, now);
     e->draining = e->closed = true;
     call_end_all(e, now, STATUS_NODE_CLOSED);
     serve_end_all(e, now, STATUS_CLOSED);
@@ -67,9 +64,7 @@ void engine_close(engine *e, uint64_t now)
 
 void engine_rotate(engine *e, uint64_t now, const hello_keys *keys)
 {
-    if (now < e->now)
-        now = e->now;
-    e->now = now;
+    now = engine_enter(e, now);
     e->keys = *keys;
     uint64_t offered = keys->count == 0 ? 0 : keys->name[keys->offered];
     /* By index: the end of a session starts dials, which may reclaim any tombstone of the list. */

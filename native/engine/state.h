@@ -145,6 +145,9 @@ struct engine {
     trace trace;
 };
 
+/* The first step of each verb that is told the time; what it is, never earlier than before. */
+uint64_t engine_enter(engine *e, uint64_t now);
+
 /* Draws the fresh bytes for one handshake; false: there are none, do without it now (K2). */
 bool engine_draw_entropy(engine *e, uint8_t out[ENGINE_ENTROPY]);
 
