@@ -121,7 +121,9 @@ void dial_doubt(engine *e, uint64_t now, session *s)
 
 void dial_renew(engine *e, uint64_t now, session *s)
 {
-    if (s->dialler && !e->closed)
+    uint64_t offered = e->keys.count == 0 ? 0 : e->keys.name[e->keys.offered];
+    bool serves = s->state == SESSION_UP && session_takes_new(s);
+    if (s->dialler && serves && s->key_name != offered && !e->closed)
         (void)dial_new(e, now, doubt_address(s));
 }
 

@@ -66,7 +66,6 @@ void engine_rotate(engine *e, uint64_t now, const hello_keys *keys)
 {
     now = engine_enter(e, now);
     e->keys = *keys;
-    uint64_t offered = keys->count == 0 ? 0 : keys->name[keys->offered];
     /* By index: the end of a session starts dials, which may reclaim any tombstone of the list. */
     for (uint32_t i = 0; i < e->config.sessions; i++) {
         session *s = &e->sessions[i];
@@ -81,8 +80,8 @@ void engine_rotate(engine *e, uint64_t now, const hello_keys *keys)
             continue;
         if (!held)
             session_end(e, now, s, STATUS_FAILED, true);
-        else if (s->key_name != offered && session_takes_new(s))
-            dial_renew(e, now, s);
+        else
+            dial_renew(e, now, s); /* one that is not confirmed yet: session_confirm */
     }
 }
 

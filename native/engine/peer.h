@@ -53,7 +53,8 @@ void peer_view_fill(const engine *e, uint64_t now, const peer *p, peer_view *out
 void dial_start(engine *e, uint64_t now, peer *p);
 /* A fresh handshake beside a session in doubt (S3). */
 void dial_doubt(engine *e, uint64_t now, session *s);
-/* A fresh handshake under the offered cluster key, for a session made with another (K9). */
+/* A fresh handshake under the offered cluster key, if the session is up and was made with another
+ * (K9). Only its dialler dials: two who offer different keys would renew each other's for ever. */
 void dial_renew(engine *e, uint64_t now, session *s);
 /* Next attempt, or giving up. */
 void dial_expired(engine *e, uint64_t now, session *s);

@@ -310,6 +310,7 @@ void session_confirm(engine *e, uint64_t now, session *s)
     replace_strays(e, now, s);
     pulse_start(e, now, s);
     choose(e, now, s);
+    dial_renew(e, now, s); /* K9: the keys changed while it was being made */
     list_link *at = list_first(&s->peers);
     for (; at != NULL; at = list_next(&s->peers, at))
         peer_changed(e, now, CONTAINER_OF(at, peer, in_session));
