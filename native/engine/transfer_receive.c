@@ -129,6 +129,13 @@ static void tell_failed(engine *e, uint64_t now, transfer *t, status why)
         serve_receive_failed(e, now, v, why);
 }
 
+/* T5: a READ that is outstanding keeps the memory, but not longer than a lane may stand still. */
+static void until_read_done(engine *e, uint64_t now, transfer *t)
+{
+    uint64_t end = t->read_busy ? time_after(now, e->config.lane_progress) : TIME_NEVER;
+    timer_arm(&e->timers, &t->timer, end);
+}
+
 static void end(engine *e, uint64_t now, transfer *t, transfer_word word, status why)
 {
     credit_withdraw(e, t);
@@ -149,7 +156,7 @@ static void end(engine *e, uint64_t now, transfer *t, transfer_word word, status
         say(e, t);
     hurry_grants(e, t->session);
     if (t->read_busy)
-        timer_arm(&e->timers, &t->timer, time_after(now, e->config.lane_progress));
+        until_read_done(e, now, t);
 }
 
 /* REJECTED, and whose it was is told. */
@@ -199,7 +206,7 @@ static void burn(engine *e, uint64_t now, session *s, transfer *t)
     transfer_input_apply(t, HEARD_BURN);
     credit_withdraw(e, t);
     transfer_message_drop(t, &t->word);
-    timer_disarm(&e->timers, &t->timer);
+    until_read_done(e, now, t);
     t->word_state = known ? TRANSFER_UNKNOWN : t->word_state;
     t->word_due = false;
     transfer_slot_ended(s, t);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -222,6 +222,26 @@ def test_cancel_keeps_the_memory_until_the_loop_lets_go(engine: Engine) -> None:
     pair.run(100 * MS)
     assert pair.a.memories == {}
     assert pair.b.told == []
+    pair.settle()
+
+
+def test_a_read_that_never_ends_does_not_keep_an_abandoned_message(engine: Engine) -> None:
+    """T5, A4: the path swallows a lane in the middle of a segment, then the caller gives up."""
+    pair = with_a_lane(engine)
+    read = pair.b._read
+
+    def hang(action: Any) -> None:
+        """The head came, the rest never does; it is reported when the connection is over."""
+        end = pair.b.ends[action.connection]
+        end.segments.pop(0)
+        end.writes[int(action.token)] = None
+        end.link.dead = True
+
+    pair.b._read = hang  # type: ignore[method-assign]
+    call = pair.a.call_big(90_000, timeout_ms=1_000)
+    pair.run_until(lambda: call.done)
+    assert len(pair.b.memories) == 1
+    pair.b._read = read  # type: ignore[method-assign]
     pair.settle()
 
 
