@@ -119,7 +119,7 @@ const char *config_fault(const config *c)
         {"peers", c->peers, 1, 1u << 20},
         {"calls", c->calls, 1, 1u << 20},
         {"serves", c->serves, 2, 1u << 20},
-        {"transfers", c->transfers, 2, 1u << 16},
+        {"transfers", c->transfers, 4, 1u << 16},
         {"connections", c->connections, 2, 1u << 16},
         {"records", c->records, 16, 1u << 20},
         {"gone", c->gone, 1, 1u << 20},

@@ -112,10 +112,11 @@ struct engine {
 
     transfer *transfers;
     slots transfer_slots;
-    list_link leaving;    /* transfers whose session is gone but whose operations are not */
-    list_link allocs;     /* transfers with an ALLOC due, by `waiting` */
-    bool coming;          /* an eager message was announced, and none has come since */
-    bool transfers_short; /* somebody found the table full and must be told when it is not */
+    list_link leaving; /* transfers whose session is gone but whose operations are not */
+    list_link allocs;  /* transfers with an ALLOC due, by `waiting` */
+    bool coming;       /* an eager message was announced, and none has come since */
+    uint32_t transfers_held[2][2]; /* entries in use: [1] of senders, [1] of replies (A3) */
+    bool transfers_short;          /* a sender found no entry and must be told when there is one */
     credit_pool pools[CREDIT_POOLS];
     uint64_t eager_promised; /* bytes, the sum of sessions' eager_told: at most that pool's limit */
     uint64_t *releases; /* memory handles to RELEASE, a stack with room for every one possible */

@@ -47,15 +47,27 @@ static bool leaving(const transfer *t)
 
 /* ---- the entry ---- */
 
-transfer *transfer_new(engine *e, session *s, transfer_input how)
+/* A2, A3: half of the table is for what goes out and half for what comes in, so that two nodes that
+ * are full of their own OFFERs can still take each other's; and of each half the last entry is for
+ * replies, which a handler may wait for while requests stand in line. */
+static bool has_room(const engine *e, const uint32_t held[2], carries what)
 {
-    uint32_t index;
-    if (!slots_take(&e->transfer_slots, &index)) {
-        e->transfers_short = true;
+    uint32_t half = e->config.transfers / 2;
+    return held[0] + held[1] < (what == CARRIES_REPLY ? half : half - 1);
+}
+
+transfer *transfer_new(engine *e, session *s, transfer_input how, carries what)
+{
+    uint32_t index, *held = e->transfers_held[how == DO_OFFER];
+    if (!has_room(e, held, what)) {
+        e->transfers_short = e->transfers_short || how == DO_OFFER;
         return NULL;
     }
+    bool room = slots_take(&e->transfer_slots, &index);
+    ENSURE(room); /* two halves are not more than all */
+    held[what == CARRIES_REPLY]++;
     transfer *t = &e->transfers[index];
-    *t = (transfer){.session = s, .index = index};
+    *t = (transfer){.session = s, .index = index, .what = (uint8_t)what};
     transfer_input_apply(t, how);
     t->timer.kind = TIMER_TRANSFER;
     t->offer.kind = MESSAGE_OFFER;
@@ -92,7 +104,7 @@ void transfer_room(engine *e, uint64_t now, session *s)
         serve_retry_sending(e, now, s);
     if (!e->transfers_short)
         return;
-    /* The node's table had been full: whoever failed then may be in any session. */
+    /* The table had been full: whoever failed then may be in any session. */
     e->transfers_short = false;
     list_link *at = list_first(&e->live);
     while (at != NULL && !e->transfers_short) {
@@ -119,9 +131,12 @@ void transfer_settle(engine *e, uint64_t now, transfer *t)
     drop_messages(t);
     timer_disarm(&e->timers, &t->timer);
     list_remove(&t->at);
+    bool sender = transfer_is_sender(t);
+    e->transfers_held[sender][t->what == CARRIES_REPLY]--;
     transfer_input_apply(t, DO_FORGET);
     slots_give(&e->transfer_slots, t->index);
-    transfer_room(e, now, s);
+    if (sender)
+        transfer_room(e, now, s);
     if (s == NULL)
         return;
     session_watch(e, now, s);

@@ -172,7 +172,8 @@ void transfer_read_done(engine *e, uint64_t now, transfer *t, done_result result
 void transfer_allocated(engine *e, uint64_t now, transfer *t, done_result result, uint64_t memory);
 
 /* ---- between the files of transfers ---- */
-transfer *transfer_new(engine *e, session *s, transfer_input how); /* NULL: table full */
+/* NULL: its part of the table is full. */
+transfer *transfer_new(engine *e, session *s, transfer_input how, carries what);
 void transfer_input_apply(transfer *t, transfer_input input);
 /* LEAVING: gives back what nothing needs any more, at last the entry itself. Do not touch the
  * transfer afterwards: this may also end a drained session. */
@@ -183,8 +184,8 @@ void transfer_receive_expired(engine *e, uint64_t now, transfer *t);
 bool transfer_is_sender(const transfer *t);
 /* Receiver: its slot remembers how it ended, the entry is not needed for that. */
 void transfer_slot_ended(session *s, transfer *t);
-/* A slot or an entry is free: replies and calls that waited for one try again, in any session. The
- * one whose slot it was, NULL: it is over, and only the entry is free. */
+/* A slot or an entry for sending is free: replies and calls that waited for one try again, in any
+ * session. Named is the one whose slot it was; NULL: that is over, and only the entry is free. */
 void transfer_room(engine *e, uint64_t now, session *s);
 
 /* ---- credit.c ---- */

@@ -272,13 +272,12 @@ applied transfer_got_offer(engine *e, uint64_t now, session *s, const frame *f)
         e->counters.dropped[DROP_COPY]++; /* what had to be said is a message of its own */
         return APPLIED;
     }
-    transfer *t = transfer_new(e, s, DO_ADMIT);
+    transfer *t = transfer_new(e, s, DO_ADMIT, (carries)f->what);
     if (t == NULL)
         return UNABLE;
     t->slot = f->transfer_slot;
     t->sequence = f->transfer_sequence;
     t->slot_held = true;
-    t->what = f->what;
     t->status = f->status;
     t->total = f->total;
     t->eager = (f->flags & OFFER_EAGER) != 0;

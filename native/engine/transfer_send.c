@@ -21,7 +21,7 @@ static transfer *begin(engine *e, uint64_t now, session *s, carries what, uint64
     uint16_t slot;
     if (!slot_table_take(&s->sends, &e->cells, &slot))
         return NULL;
-    transfer *t = transfer_new(e, s, DO_OFFER);
+    transfer *t = transfer_new(e, s, DO_OFFER, what);
     if (t == NULL) {
         slot_table_untake(&s->sends, slot);
         return NULL;
@@ -31,7 +31,6 @@ static transfer *begin(engine *e, uint64_t now, session *s, carries what, uint64
     t->slot = slot;
     t->sequence = entry->sequence;
     t->slot_held = true;
-    t->what = (uint8_t)what;
     t->total = size;
     t->lane_class = size <= SMALL_MOST ? 1 : 2;
     trace_entry *traced = trace_add(&e->trace, now, TRACE_TRANSFER_OFFER, s->index);

@@ -208,7 +208,7 @@ config star_leaf(void)
     c.peers = 1;
     c.calls = 1;
     c.serves = 2;
-    c.transfers = 2;
+    c.transfers = 4;
     c.connections = 2;
     c.records = 16;
     c.gone = 1;

@@ -10,7 +10,7 @@ from tests.lane_helpers import GONE, LanePair
 if TYPE_CHECKING:
     from tests.engine_module import Engine
 
-SHORT = {"transfer_slots": 2, "transfer_slots_max": 2}
+SHORT = {"transfer_slots": 4, "transfer_slots_max": 4}
 
 
 def with_a_lane(engine: Engine, **nodes: dict[str, int]) -> LanePair:
@@ -38,11 +38,12 @@ def closes_slowly(pair: LanePair) -> None:
 
 
 def held_by_a_dead_session(engine: Engine) -> LanePair:
-    """a's table is full of messages of a lost session, whose WRITEs are not reported yet."""
-    pair = with_a_lane(engine, a={"transfers": 2, **SHORT}, b=SHORT)
+    """a has no entry to send: those of a lost session wait for their WRITEs."""
+    pair = with_a_lane(engine, a={"transfers": 4, **SHORT}, b=SHORT)
     closes_slowly(pair)
-    stuck = [pair.a.call_big(6_000, timeout_ms=30_000) for _ in range(2)]
-    pair.run_until(lambda: len(pair.written) > 3)
+    pair.a.handler = lambda request: pair.a.reply_big(request, 6_000)
+    stuck = [pair.b.call("give", timeout_ms=30_000) for _ in range(2)]
+    pair.run_until(lambda: len(pair.a.memories) == 2)
     pair.network, pair.tcp = (lambda _sender, _content: []), "silent"
     pair.run_until(lambda: all(call.done for call in stuck))
     pair.network, pair.tcp = (lambda _sender, _content: [MS]), "open"
@@ -71,3 +72,51 @@ def test_a_reply_that_waits_for_the_table_goes_when_a_dead_session_lets_go(engin
     call = pair.b.call("give", timeout_ms=15_000)
     pair.run_until(lambda: call.done, within=60 * SECOND)
     assert call.status == "OK"
+
+
+def test_two_nodes_whose_tables_are_full_of_requests_serve_each_other(engine: Engine) -> None:
+    """A2: what waits to be sent holds nothing that is needed to receive."""
+    small = {"transfers": 4, "calls": 32, **SHORT}
+    pair = with_a_lane(engine, a=small, b=small)
+    pair.a.handler = pair.b.handler
+    nodes = (pair.a, pair.b)
+    calls = [node.call_big(5_000, timeout_ms=60_000) for _ in range(4) for node in nodes]
+    pair.run_until(lambda: all(call.done for call in calls), within=120 * SECOND)
+    assert {call.status for call in calls} == {"OK"}
+    pair.settle()
+
+
+def test_two_nodes_whose_tables_are_full_of_replies_serve_each_other(engine: Engine) -> None:
+    """A2, Q19: replies have no deadline, so they would stand in each other's way for ever."""
+    small = {"transfers": 4, "calls": 32, **SHORT}
+    pair = with_a_lane(engine, a=small, b=small)
+    nodes = (pair.a, pair.b)
+    for node in nodes:
+        node.handler = None
+    calls = [node.call("give", timeout_ms=60_000) for _ in range(4) for node in nodes]
+    pair.run_until(lambda: len(pair.a.requests) == len(pair.b.requests) == 4)
+    for node in nodes:
+        for request in list(node.requests):
+            node.reply_big(request, 5_000)
+    pair.run_until(lambda: all(call.done for call in calls), within=120 * SECOND)
+    assert {call.status for call in calls} == {"OK"}
+    pair.settle()
+
+
+def test_a_reply_finds_room_where_requests_stand_in_line(engine: Engine) -> None:
+    """A3: b's handler holds the credit for requests, and waits for a big reply of a."""
+    small = {"transfers": 4, "calls": 32, **SHORT}
+    pair = with_a_lane(engine, a=small, b=small)
+    pair.b.handler = None
+    pair.a.handler = lambda request: pair.a.reply_big(request, 5_000)
+    calls = [pair.a.call_big(90_000, timeout_ms=60_000) for _ in range(5)]
+    pair.run_until(lambda: len(pair.b.requests) == 1)
+    pair.run(SECOND)
+    nested = pair.b.call("give", timeout_ms=30_000)
+    pair.run_until(lambda: nested.done)
+    assert nested.status == "OK"
+    pair.b.handler = lambda request: request.reply(b"")
+    pair.b.requests[0].reply(b"")
+    pair.run_until(lambda: all(call.done for call in calls))
+    assert {call.status for call in calls} == {"OK"}
+    pair.settle()
