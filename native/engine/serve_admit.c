@@ -187,8 +187,10 @@ applied serve_got_cancel(engine *e, uint64_t now, session *s, const frame *f)
     } else if (v->state == SERVE_HANDED && !v->cancelled) {
         v->cancelled = true;
         list_push_back(&e->telling_serves, &v->telling);
+    } else if (v->state == SERVE_SENDING) {
+        serve_reply_unwanted(e, now, v);
     }
-    return APPLIED; /* an answer that exists is under way anyway */
+    return APPLIED; /* an answer in a packet is under way anyway */
 }
 
 /* ---- big ones ---- */

@@ -192,6 +192,19 @@ void serve_send_failed(engine *e, uint64_t now, serve *v, status why)
     outbox_push(e, v->session, &v->reply);
 }
 
+/* C3: the caller gave up before it had the OFFER. That may have to wait for room at both ends, and
+ * a packet with the same news has not; whichever comes second is dropped as a copy. */
+void serve_reply_unwanted(engine *e, uint64_t now, serve *v)
+{
+    transfer *t = v->sending;
+    if (v->reply_memory != 0)
+        transfer_release_memory(e, v->reply_memory);
+    v->reply_memory = 0;
+    serve_send_failed(e, now, v, STATUS_CANCELLED);
+    if (t != NULL)
+        transfer_abandon(e, now, t); /* last: the next one that waits takes its place */
+}
+
 /* ---- the message ---- */
 
 size_t serve_reply_size(engine *e, const message *m)

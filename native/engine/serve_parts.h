@@ -47,6 +47,9 @@ void serve_release_request(engine *e, uint64_t now, serve *v);
 /* They go on without the request, to their own end; what is being received is rejected. */
 void serve_part_transfers(engine *e, uint64_t now, serve *v, status why);
 
+/* The reply that is being sent, or waits to be, is withdrawn: that there was one is told. */
+void serve_reply_unwanted(engine *e, uint64_t now, serve *v);
+
 /* ---- serve_end.c ---- */
 
 /* The record leaves its session and is free, or is an orphan while its handler runs. */

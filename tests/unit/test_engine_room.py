@@ -120,3 +120,36 @@ def test_a_reply_finds_room_where_requests_stand_in_line(engine: Engine) -> None
     pair.run_until(lambda: all(call.done for call in calls))
     assert {call.status for call in calls} == {"OK"}
     pair.settle()
+
+
+def gives_up(pair: LanePair) -> None:
+    """a's third call ends by its deadline, and soon its slot is no longer held."""
+    call = pair.a.call("give", timeout_ms=200)
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("DEADLINE", "unknown")
+    pair.run(1_200 * MS)
+    assert pair.a.view().stuck == 0
+
+
+def test_a_caller_who_gives_up_has_its_slot_back_while_the_reply_waits(engine: Engine) -> None:
+    """C3, R59: a reply that has no entry to be sent is withdrawn, and its end is told."""
+    pair = with_a_lane(engine, a=SHORT, b={"transfers": 4, **SHORT})
+    pair.write_takes = 100 * SECOND  # so long what was sent keeps its entry
+    pair.b.handler = lambda request: pair.b.reply_big(request, 6_000)
+    sent = [pair.a.call("give") for _ in range(2)]
+    pair.run_until(lambda: all(call.done for call in sent))
+    gives_up(pair)
+    assert len(pair.b.memories) == 2
+
+
+def test_a_caller_who_gives_up_has_its_slot_back_though_no_offer_arrives(engine: Engine) -> None:
+    """C3, R59: a reply whose OFFER finds no entry is abandoned, and its end is told."""
+    pair = with_a_lane(engine, a={"transfers": 4, **SHORT}, b=SHORT)
+    pair.a._alloc = lambda _action: None  # type: ignore[method-assign]
+    pair.b.handler = lambda request: pair.b.reply_big(request, 6_000)
+    for _ in range(2):
+        pair.a.call("give", timeout_ms=20_000)
+    pair.run_until(lambda: len(pair.b.memories) == 2)
+    pair.run(100 * MS)
+    gives_up(pair)
+    assert len(pair.b.memories) == 2
