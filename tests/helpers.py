@@ -29,6 +29,7 @@ TURNS_MOST = 200_000
 ACTIONS_MOST = 10_000
 OUTCOMES = ("no", "unknown", "yes")
 KEY = bytes(range(32))
+NOBODY = 99  # number of a node that does not exist
 
 
 @dataclass
@@ -321,6 +322,8 @@ class Pair:
 
     def send(self, sender: Node, to: int, content: bytes) -> None:
         self.sent[sender.name] += 1
+        if to == NOBODY:
+            return
         receiver = self.a if to == self.a.number else self.b
         for delay in self.network(sender.name, content):
             self._order += 1

@@ -16,7 +16,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.helpers import MS, SECOND, Call, Datagram, Node, Pair, Request
+from tests.helpers import MS, NOBODY, SECOND, Call, Datagram, Node, Pair, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +199,8 @@ class LaneNode(Node):
         end = End(self, action.connection, link)
         link.ends.append(end)
         self.ends[end.id] = end
+        if int(action.remote.ip[3]) == NOBODY:
+            return
         if self.pair.tcp == "refused":
             self.pair.after(MS, lambda: self.over(end, REFUSED))
         elif self.pair.tcp == "open":

@@ -19,6 +19,16 @@
 
 typedef enum { SENT_OFF, ENDED, NO_SLOT, NO_TRANSFER } dispatched;
 
+/* Cells that come free are no news to anybody: who finds none for the slots must not wait (Q19). */
+static dispatched without_slot(engine *e, uint64_t now, call *c, const slot_table *t,
+                               dispatched otherwise)
+{
+    if (!slot_table_starved(t))
+        return otherwise;
+    call_fail(e, now, c, STATUS_NO_MEMORY);
+    return ENDED;
+}
+
 /* C3: every slot is held by a handler that does not stop. New ones are at the front of the list,
  * cancelled ones at the back in order, so two looks are enough. */
 static bool all_stuck(const session *s, uint64_t now)
@@ -65,12 +75,12 @@ static dispatched send_big(engine *e, uint64_t now, session *s, call *c)
         return ENDED;
     }
     if (!take_slot(e, s, c))
-        return NO_SLOT;
+        return without_slot(e, now, c, &s->call_slots, NO_SLOT);
     c->sending = transfer_send_request(e, now, s, c);
     if (c->sending == NULL) {
         slot_table_untake(&s->call_slots, c->slot);
         c->session = NULL;
-        return NO_TRANSFER;
+        return without_slot(e, now, c, &s->sends, NO_TRANSFER);
     }
     c->memory = 0; /* the transfer's from now on */
     return SENT_OFF;
@@ -83,7 +93,7 @@ static dispatched send_one(engine *e, uint64_t now, session *s, call *c)
         if (how != SENT_OFF)
             return how;
     } else if (!take_slot(e, s, c)) {
-        return NO_SLOT;
+        return without_slot(e, now, c, &s->call_slots, NO_SLOT);
     }
     list_remove(&c->at);
     list_push_front(&s->calls, &c->at);

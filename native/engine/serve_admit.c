@@ -188,7 +188,7 @@ applied serve_got_cancel(engine *e, uint64_t now, session *s, const frame *f)
         v->cancelled = true;
         list_push_back(&e->telling_serves, &v->telling);
     } else if (v->state == SERVE_SENDING) {
-        serve_reply_unwanted(e, now, v);
+        serve_withdraw_reply(e, now, v, STATUS_CANCELLED); /* C3: it may wait for long */
     }
     return APPLIED; /* an answer in a packet is under way anyway */
 }

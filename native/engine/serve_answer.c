@@ -125,6 +125,17 @@ static bool start_sending(engine *e, uint64_t now, serve *v)
     return true;
 }
 
+void serve_withdraw_reply(engine *e, uint64_t now, serve *v, status why)
+{
+    transfer *t = v->sending;
+    if (v->reply_memory != 0)
+        transfer_release_memory(e, v->reply_memory);
+    v->reply_memory = 0;
+    serve_send_failed(e, now, v, why);
+    if (t != NULL)
+        transfer_abandon(e, now, t); /* last: the next one that waits takes its place */
+}
+
 static void answer_big(engine *e, uint64_t now, serve *v, const reply_command *command)
 {
     serve_step(v, SERVE_REPLIED_BIG);
@@ -132,7 +143,8 @@ static void answer_big(engine *e, uint64_t now, serve *v, const reply_command *c
     v->reply_memory = command->memory;
     v->reply_size = command->size;
     trace_answer(e, now, v, TRACE_REPLY_GIVEN);
-    (void)start_sending(e, now, v);
+    if (!start_sending(e, now, v) && slot_table_starved(&v->session->sends))
+        serve_withdraw_reply(e, now, v, STATUS_NO_MEMORY); /* nobody would look again (Q19) */
 }
 
 void serve_reply(engine *e, uint64_t now, const reply_command *command)
@@ -190,19 +202,6 @@ void serve_send_failed(engine *e, uint64_t now, serve *v, status why)
     serve_step(v, SERVE_FELL_BACK);
     trace_answer(e, now, v, TRACE_REPLY_GIVEN);
     outbox_push(e, v->session, &v->reply);
-}
-
-/* C3: the caller gave up before it had the OFFER. That may have to wait for room at both ends, and
- * a packet with the same news has not; whichever comes second is dropped as a copy. */
-void serve_reply_unwanted(engine *e, uint64_t now, serve *v)
-{
-    transfer *t = v->sending;
-    if (v->reply_memory != 0)
-        transfer_release_memory(e, v->reply_memory);
-    v->reply_memory = 0;
-    serve_send_failed(e, now, v, STATUS_CANCELLED);
-    if (t != NULL)
-        transfer_abandon(e, now, t); /* last: the next one that waits takes its place */
 }
 
 /* ---- the message ---- */

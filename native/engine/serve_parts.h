@@ -47,8 +47,9 @@ void serve_release_request(engine *e, uint64_t now, serve *v);
 /* They go on without the request, to their own end; what is being received is rejected. */
 void serve_part_transfers(engine *e, uint64_t now, serve *v, status why);
 
-/* The reply that is being sent, or waits to be, is withdrawn: that there was one is told. */
-void serve_reply_unwanted(engine *e, uint64_t now, serve *v);
+/* The reply that is being sent, or waits to be, is given up: that there was one is told in a
+ * packet, for an OFFER may have to wait for room. Whichever comes second is dropped as a copy. */
+void serve_withdraw_reply(engine *e, uint64_t now, serve *v, status why);
 
 /* ---- serve_end.c ---- */
 

@@ -74,6 +74,11 @@ slot_entry *slot_table_reach(slot_table *t, cells *c, uint32_t slot)
     return first_ready(t, c) ? slot_table_at(t, slot) : NULL;
 }
 
+bool slot_table_starved(const slot_table *t)
+{
+    return t->entries == NULL && t->count > 0;
+}
+
 /* The word that holds the slot's bit; pages count their own entries from 0. */
 static uint64_t *bit_of(slot_table *t, uint16_t slot, uint64_t *mask)
 {

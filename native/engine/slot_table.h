@@ -52,6 +52,9 @@ slot_entry *slot_table_at(slot_table *t, uint32_t slot);
 /* The same for the answerer, whose first use it may be; NULL also if there is no cell now. */
 slot_entry *slot_table_reach(slot_table *t, cells *c, uint32_t slot);
 
+/* Caller's side: there are slots, but no cell was to be had for them when one was last wanted. */
+bool slot_table_starved(const slot_table *t);
+
 /* Lowest free slot; its sequence is already raised by one. False: all in use, or no cell. */
 bool slot_table_take(slot_table *t, cells *c, uint16_t *slot);
 void slot_table_give(slot_table *t, uint16_t slot); /* its value is 0 again */

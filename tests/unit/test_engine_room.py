@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.helpers import MS, SECOND
-from tests.lane_helpers import GONE, LanePair
+from tests.helpers import MS, NOBODY, SECOND
+from tests.lane_helpers import GONE, LaneNode, LanePair
 
 if TYPE_CHECKING:
     from tests.engine_module import Engine
 
 SHORT = {"transfer_slots": 4, "transfer_slots_max": 4}
+
+# Slots of calls need a larger cell than slots of transfers, and there are few slabs.
+MANY_CALLS = {"call_slots": 64, "call_slots_max": 64}
+CROWDED = {"calls": 400, "arena": 4 * 65536, **MANY_CALLS}
 
 
 def with_a_lane(engine: Engine, **nodes: dict[str, int]) -> LanePair:
@@ -153,3 +157,61 @@ def test_a_caller_who_gives_up_has_its_slot_back_though_no_offer_arrives(engine:
     pair.run(100 * MS)
     gives_up(pair)
     assert len(pair.b.memories) == 2
+
+
+def fill(node: LaneNode) -> None:
+    """All cells are taken, for 2 s, by calls of a peer that does not answer."""
+    remote = node.ffi.new("address *")
+    node.fill_address(remote)
+    remote.ip[3] = NOBODY
+    nobody = int(node.lib.engine_peer(node.at, node.pair.now, remote))
+    while node.call("x", timeout_ms=2_000, peer=nobody).status != "NO_MEMORY":
+        pass
+
+
+def test_a_call_whose_session_has_no_cell_for_slots_ends_at_once(engine: Engine) -> None:
+    """Q19: cells that come free wake nobody, so nothing may wait for one."""
+    pair = LanePair(engine, a=CROWDED)
+    call = pair.a.call("hello", timeout_ms=30_000)
+    fill(pair.a)
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("NO_MEMORY", "no")
+    pair.run(3 * SECOND)
+    later = pair.a.call("hello", timeout_ms=30_000)
+    pair.run_until(lambda: later.done)
+    assert later.status == "OK"
+
+
+def without_sends(engine: Engine) -> LanePair:
+    """Node b had no cells when it made its session, and has found some for all but its sends."""
+    pair = LanePair(engine, a=MANY_CALLS, b=CROWDED)
+    pair.a.handler = lambda request: request.reply(b"")
+    first = pair.b.call("hello", timeout_ms=30_000)
+    fill(pair.b)
+    pair.run_until(lambda: first.done)
+    pair.run(3 * SECOND)
+    return pair
+
+
+def test_a_big_call_whose_session_has_no_cell_for_sends_ends_at_once(engine: Engine) -> None:
+    """Q19: as a small one does."""
+    pair = without_sends(engine)
+    fill(pair.b)
+    for waiting in [call for call in pair.b.calls.values() if not call.done][:2]:
+        pair.b.cancel(waiting)  # cells for the call and for the slots of calls
+    call = pair.b.call_big(5_000, timeout_ms=30_000)
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("NO_MEMORY", "no")
+
+
+def test_a_big_reply_whose_session_has_no_cell_for_sends_is_given_up(engine: Engine) -> None:
+    """C7, Q19: its caller hears in a packet that it ran, and why there is no more."""
+    pair = without_sends(engine)
+    pair.b.handler = None
+    call = pair.a.call("give", timeout_ms=30_000)
+    pair.run_until(lambda: len(pair.b.requests) == 1)
+    fill(pair.b)
+    pair.b.reply_big(pair.b.requests[0], 5_000)
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("NO_MEMORY", "yes")
+    assert pair.b.memories == {}
