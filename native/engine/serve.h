@@ -95,9 +95,11 @@ applied serve_got_cancel(engine *e, uint64_t now, session *s, const frame *f);
 /* Whoever calls serve_offered sets serve.receiving to the transfer; all else about serve.receiving,
  * serve.sending and transfer.serve is set and cleared in here. */
 
-/* A big request is offered. The record in state RECEIVING, or NULL: reject with *why; OK in *why
- * with NULL means "a copy, sink it". Call it when a transfer entry is there to carry the word: the
- * sequence is burnt by a rejection. */
+/* False: the slot exists, and there is no cell now in which to note what becomes of its calls. */
+bool serve_can_note(engine *e, session *s, uint16_t slot);
+/* A big request is offered, and can be noted. The record in state RECEIVING, or NULL: reject with
+ * *why; OK in *why with NULL means "a copy, sink it". Call it when a transfer entry is there to
+ * carry the word: the sequence is burnt by a rejection. */
 serve *serve_offered(engine *e, uint64_t now, session *s, const frame *f, status *why);
 void serve_request_complete(engine *e, uint64_t now, serve *v, uint64_t memory, uint64_t size,
                             uint64_t credit);

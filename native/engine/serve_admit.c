@@ -195,6 +195,12 @@ applied serve_got_cancel(engine *e, uint64_t now, session *s, const frame *f)
 
 /* ---- big ones ---- */
 
+bool serve_can_note(engine *e, session *s, uint16_t slot)
+{
+    return slot >= s->answer_slots.count ||
+           slot_table_reach(&s->answer_slots, &e->cells, slot) != NULL;
+}
+
 serve *serve_offered(engine *e, uint64_t now, session *s, const frame *f, status *why)
 {
     slot_entry *entry = slot_table_reach(&s->answer_slots, &e->cells, f->slot);

@@ -272,6 +272,8 @@ applied transfer_got_offer(engine *e, uint64_t now, session *s, const frame *f)
         e->counters.dropped[DROP_COPY]++; /* what had to be said is a message of its own */
         return APPLIED;
     }
+    if (f->what == CARRIES_REQUEST && !serve_can_note(e, s, f->slot))
+        return UNABLE; /* P2 */
     transfer *t = transfer_new(e, s, DO_ADMIT, (carries)f->what);
     if (t == NULL)
         return UNABLE;

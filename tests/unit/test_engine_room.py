@@ -215,3 +215,17 @@ def test_a_big_reply_whose_session_has_no_cell_for_sends_is_given_up(engine: Eng
     pair.run_until(lambda: call.done)
     assert (call.status, call.outcome) == ("NO_MEMORY", "yes")
     assert pair.b.memories == {}
+
+
+def test_a_big_call_to_a_node_without_cells_waits_until_it_has_one(engine: Engine) -> None:
+    """P2, A5: no cell for its slots is no fault of the caller's, and no word of it is believed."""
+    pair = LanePair(engine, b=CROWDED)
+    pair.b.handler = lambda request: request.reply(b"")
+    pair.a.handler = lambda request: pair.a.reply_big(request, 5_000)
+    first = pair.b.call("give")  # so b has received by lane, and was never asked
+    pair.run_until(lambda: first.done)
+    pair.run(100 * MS)
+    fill(pair.b)
+    call = pair.a.call_big(5_000, timeout_ms=15_000)
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
