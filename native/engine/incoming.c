@@ -202,7 +202,9 @@ static void apply_packet(engine *e, uint64_t now, session *s, const context *c, 
     bool newest = c->number > s->acks.largest;
     s->pulse.heard = now;
     s->pulse.refused = 0;
-    e->packet_sent_at = now - age_packet(&s->age, now, prologue.sent_us);
+    uint64_t late = age_packet(&s->age, now, prologue.sent_us);
+    e->packet_sent_at = now - late;
+    pulse_aged(e, now, s, late);
     if (newest)
         route_heard(e, now, s, c->from, c->connection, size);
     if (session_live(s))

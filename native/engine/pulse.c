@@ -275,6 +275,19 @@ static void fence(uint64_t now, session *s, uint64_t late)
     s->pulse.soon_left = 1;
 }
 
+/* What a timer shows of a stall begins when it is due, seconds after an idle node fell asleep. A
+ * packet that lay in its socket shows all of it. Not again and again: a path may be as slow. */
+void pulse_aged(engine *e, uint64_t now, session *s, uint64_t late)
+{
+    if (s->pulse.fence != 0 || late <= e->config.own_stall)
+        return;
+    fence(now, s, late);
+    if (s->pulse.fence == 0)
+        return;
+    timer_disarm(&e->timers, &s->pace);
+    pulse_arm(e, now, s);
+}
+
 /* L3, L4: nobody is judged by what happened while we did not look. */
 void pulse_own_stall(engine *e, uint64_t now, uint64_t late)
 {

@@ -21,6 +21,8 @@ void pulse_inherit(engine *e, uint64_t now, session *s);
 void pulse_hint(engine *e, uint64_t now, session *s, bool refused);
 /* We were stalled for this long. */
 void pulse_own_stall(engine *e, uint64_t now, uint64_t late);
+/* A packet came that was so long under way, beyond what each needs: we may have slept (L4). */
+void pulse_aged(engine *e, uint64_t now, session *s, uint64_t late);
 /* Requests may start: no fence (L4). */
 bool pulse_fenced(const session *s);
 /* What our beat says now, and what the peer's said. */

@@ -85,3 +85,36 @@ def test_a_turn_that_is_late_by_less_is_no_stall(engine: Engine) -> None:
     pair.now = max(pair.a.deadline(), pair.now) + 150 * MS
     pair.a.tick()
     assert pair.a.counter("own_stalls") == 0
+
+
+def test_a_node_that_was_idle_and_slept_starts_nothing_of_the_dead(engine: Engine) -> None:
+    """L4: its next timer was seconds away, and its sleep is measured by what lay in its socket."""
+    pair = Pair(engine)
+    pair.connect()
+    pair.run(20 * SECOND)  # parked
+    told = len(pair.b.told)
+    pair.run_until(lambda: pair.b.deadline() - pair.now > 4 * SECOND)
+    asleep, began = Sleeper(pair), pair.now
+    call = pair.a.call("work", timeout_ms=60_000)
+    pair.network = lambda _sender, _content: (  # its CLOSE is lost
+        [] if pair.now - began > 3_900 * MS else [MS]
+    )
+    pair.run_until(lambda: call.done)
+    assert (call.status, call.outcome) == ("LOST", "unknown")
+    pair.run(2 * SECOND)
+    asleep.wake("tick")
+    pair.run(SECOND)
+    assert pair.b.counter("own_stalls") <= 1
+    assert len(pair.b.told) == told
+
+
+def test_a_slow_path_delays_requests_and_loses_none(engine: Engine) -> None:
+    """L4: packets as old come from a path, too: one answer lets what came with them start."""
+    pair = Pair(engine)
+    pair.connect()
+    pair.network = lambda sender, _content: [3_200 * MS] if sender == "a" else [MS]
+    call = pair.a.call("work", timeout_ms=20_000)
+    pair.run(3_300 * MS)
+    pair.network = lambda _sender, _content: [MS]
+    pair.run_until(lambda: call.done)
+    assert call.status == "OK"
