@@ -28,19 +28,25 @@ void lane_unlist(transfer *t)
         list_remove(&t->waiting);
 }
 
+static void alive(connection *c, uint64_t moved)
+{
+    c->progressed = true;
+    if (moved > FULL_SEGMENT) { /* small ones pass where full ones die (T8) */
+        c->full = true;
+        c->session->lanes_stalled = 0;
+    }
+    /* Late, but alive. If another is being opened it takes over all the same. */
+    c->bad = false;
+}
+
+/* T7: what comes by a lane says nothing of what leaves by it. */
 void lane_progressed(engine *e, uint64_t now, session *s, uint32_t lane, uint64_t moved)
 {
     connection *c = lane_by_number(e, s, lane);
     if (c == NULL)
         return;
-    c->progressed = true;
     c->progress_at = now;
-    if (moved > FULL_SEGMENT) { /* small ones pass where full ones die (T8) */
-        c->full = true;
-        s->lanes_stalled = 0;
-    }
-    /* Late, but alive. If another is being opened it takes over all the same. */
-    c->bad = false;
+    alive(c, moved);
 }
 
 /* T9: shortest remaining first, every eighth segment to the oldest. It then stands behind the
@@ -244,7 +250,7 @@ bool connection_read(engine *e, uint64_t now, connection *c, action *out)
 static void read_done(engine *e, uint64_t now, connection *c, transfer *t, done_result result)
 {
     if (result == DONE_OK && c != NULL && t != NULL && c->state == CONNECTION_BULK)
-        lane_progressed(e, now, c->session, c->lane, c->reading.length);
+        alive(c, c->reading.length);
     bool corrupt = result == DONE_CORRUPT && c != NULL && c->state != CONNECTION_CLOSING;
     if (corrupt)
         engine_drop(e, now, DROP_SEGMENT, c->session->index);

@@ -119,6 +119,23 @@ def test_a_silent_lane_is_replaced_once(engine: Engine) -> None:
     pair.settle()
 
 
+def test_what_comes_by_a_lane_does_not_excuse_what_does_not_leave_by_it(engine: Engine) -> None:
+    """T7: a connection that is dead in one direction, while big messages come by the other."""
+    pair = with_a_lane(engine)
+    pair.a.handler = lambda request: request.reply(b"")
+    (lane,) = pair.bulk_links()
+    lane.deaf = pair.b
+    began = pair.now
+    call = pair.a.call_big(20_000, timeout_ms=60_000)
+    while not call.done and pair.now - began < 20 * SECOND:
+        other = pair.b.call_big(20_000, timeout_ms=60_000)
+        pair.run(300 * MS)
+        assert other.status == "OK"
+    assert call.status == "OK"
+    assert pair.now - began < 3 * SECOND
+    pair.settle()
+
+
 def test_two_lanes_without_progress_mean_smaller_segments(engine: Engine) -> None:
     """T8: a path that swallows full TCP segments lets small ones through."""
     pair = with_a_lane(engine)
