@@ -360,6 +360,16 @@ class LanePair(Pair):
         ]
 
 
+def with_a_lane(engine: Engine, **nodes: dict[str, int]) -> LanePair:
+    """Something big has gone over it."""
+    pair = LanePair(engine, **nodes)
+    pair.b.handler = lambda request: request.reply(b"")
+    first = pair.a.call_big(20_000)
+    pair.run_until(lambda: first.done)
+    assert first.status == "OK"
+    return pair
+
+
 def pattern(size: int) -> bytes:
     """Bytes that show where they belong."""
     return (bytes(i * 7 & 0xFF for i in range(251)) * (size // 251 + 1))[:size]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.helpers import MS, NOBODY, SECOND
-from tests.lane_helpers import GONE, LaneNode, LanePair
+from tests.lane_helpers import GONE, LaneNode, LanePair, with_a_lane
 
 if TYPE_CHECKING:
     from tests.engine_module import Engine
@@ -15,16 +15,6 @@ SHORT = {"transfer_slots": 4, "transfer_slots_max": 4}
 # Slots of calls need a larger cell than slots of transfers, and there are few slabs.
 MANY_CALLS = {"call_slots": 64, "call_slots_max": 64}
 CROWDED = {"calls": 400, "arena": 4 * 65536, **MANY_CALLS}
-
-
-def with_a_lane(engine: Engine, **nodes: dict[str, int]) -> LanePair:
-    """Something big has gone over it."""
-    pair = LanePair(engine, **nodes)
-    pair.b.handler = lambda request: request.reply(b"")
-    first = pair.a.call_big(20_000)
-    pair.run_until(lambda: first.done)
-    assert first.status == "OK"
-    return pair
 
 
 def closes_slowly(pair: LanePair) -> None:

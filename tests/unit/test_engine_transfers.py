@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers import MS, SECOND
-from tests.lane_helpers import LanePair, Segment, pattern
+from tests.lane_helpers import LanePair, Segment, pattern, with_a_lane
 
 if TYPE_CHECKING:
     from tests.engine_module import Engine
@@ -26,15 +26,6 @@ ROOMY = {
     "segment_min": 750_000,
     "segment_max": 750_000,
 }
-
-
-def with_a_lane(engine: Engine) -> LanePair:
-    """Something big has gone over it."""
-    pair = LanePair(engine)
-    pair.b.handler = lambda request: request.reply(b"")
-    first = pair.a.call_big(20_000)
-    pair.run_until(lambda: first.done)
-    return pair
 
 
 def roomy(engine: Engine) -> LanePair:
