@@ -234,8 +234,8 @@ void check_start(node *n, const asked *s)
            s->call);
     const swarm *f = &w->swarm;
     /* C8: late by the least delay the answerer has seen. In a young session over a connection that
-     * was held up, all it has seen was held up; or all of it lay in its socket while it was stopped;
-     * or the first it sees is a copy that somebody kept, of a packet that never came. */
+     * was held up, all it has seen was held up; or all of it lay in the socket while the node was
+     * stopped; or the first it sees is a copy that somebody kept, of a packet that never came. */
     bool held_up = f->cut || f->one_way || f->stop || f->replay;
     uint64_t delayed = held_up ? SECONDS(8) : 0;
     if (f->stop && f->stop_max > delayed)
